@@ -1,0 +1,77 @@
+"""Storage for AI training progress that does not lose data, and the means to prove it.
+
+The public names, nothing else. They are imported when they are first used: an installed but unused package
+costs a test session nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backends.database import DatabaseStorage
+    from .backends.file import FileStorage
+    from .backends.memory import MemoryStorage
+    from .backends.redis import RedisStorage
+    from .capabilities import Capability
+    from .errors import (
+        AIStorageError,
+        ConfigurationError,
+        CorruptStorageError,
+        InvalidProgressError,
+        OutcomeUnknownError,
+        ServerUnavailableError,
+        StorageUnavailableError,
+        UnsupportedOperationError,
+        VersionConflictError,
+    )
+    from .progress import AIProgress, ProgressQuery, StorageInfo
+    from .registry import open_storage
+    from .storage import AIStorage
+
+__all__ = [
+    "AIProgress",
+    "AIStorage",
+    "AIStorageError",
+    "Capability",
+    "ConfigurationError",
+    "CorruptStorageError",
+    "DatabaseStorage",
+    "FileStorage",
+    "InvalidProgressError",
+    "MemoryStorage",
+    "OutcomeUnknownError",
+    "ProgressQuery",
+    "RedisStorage",
+    "ServerUnavailableError",
+    "StorageInfo",
+    "StorageUnavailableError",
+    "UnsupportedOperationError",
+    "VersionConflictError",
+    "open_storage",
+]
+
+_HOMES = {
+    **dict.fromkeys(("AIProgress", "ProgressQuery", "StorageInfo"), "progress"),
+    "AIStorage": "storage",
+    "Capability": "capabilities",
+    "open_storage": "registry",
+    "DatabaseStorage": "backends.database",
+    "FileStorage": "backends.file",
+    "MemoryStorage": "backends.memory",
+    "RedisStorage": "backends.redis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,195 @@
+"""URLs and options of storages: taken apart once, checked at once, shown without their secrets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from .errors import ConfigurationError, InvalidProgressError
+from .validation import checked_ttl
+
+__all__ = [
+    "StorageURL",
+    "missing_extra",
+    "option_of",
+    "positive_int",
+    "redact",
+    "seconds",
+    "text",
+    "time_to_live",
+]
+
+# Query parameters whose value is a secret; the userinfo's password apart.
+_SECRET_PARAMETERS = frozenset({"password", "passwd", "sslpassword", "token", "access_token"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class StorageURL:
+    """A URL in its parts, each decoded. Its repr holds no password.
+
+    Attributes:
+        scheme: in lower case.
+        host: None where there is none; without the brackets of an IPv6 address.
+        port: None where there is none.
+        path: as it stands in the URL, decoded.
+        query: the parameters, in the URL's order.
+    """
+
+    scheme: str
+    username: str | None
+    password: str | None
+    host: str | None
+    port: int | None
+    path: str
+    query: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, url: str) -> StorageURL:
+        """Take a URL apart.
+
+        Raises:
+            ConfigurationError: no URL; the message never repeats the URL, in which a password may hide.
+        """
+        if not isinstance(url, str):
+            raise ConfigurationError(f"a storage URL must be a str, not {type(url).__name__}")
+        if ":" not in url:
+            raise ConfigurationError("a storage URL needs a scheme, such as memory:// or postgresql://host/db")
+        scheme = url.partition(":")[0].lower()
+        if not scheme.isascii() or not scheme or not scheme.replace("+", "").replace("-", "").isalnum():
+            raise ConfigurationError("a storage URL begins with a scheme, such as memory:// or postgresql://")
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            # urllib's message shows what it took for the port: part of a password with an unescaped '/'.
+            raise ConfigurationError(
+                f"{scheme}:// URL: its host or port can't be read "
+                "(a password with special characters must be percent-encoded)"
+            ) from None
+        if host is None and "@" in parts.netloc.rpartition("@")[0]:
+            raise ConfigurationError(f"{scheme}:// URL: a user but no host")
+        return cls(
+            scheme=scheme,
+            username=None if parts.username is None else unquote(parts.username),
+            password=None if parts.password is None else unquote(parts.password),
+            host=None if host is None else unquote(host),
+            port=port,
+            path=unquote(parts.path),
+            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        )
+
+    def without(self, *names: str) -> StorageURL:
+        """Return the URL without these query parameters."""
+        return dataclasses.replace(self, query={k: v for k, v in self.query.items() if k not in names})
+
+    def render(self, *, password: bool = True) -> str:
+        """Return the URL as text.
+
+        Args:
+            password: whether to write secrets out; otherwise ``***`` stands for each.
+        """
+        netloc = ""
+        if self.username is not None or self.password is not None:
+            netloc = quote(self.username or "", safe="")
+            if self.password is not None:
+                netloc += ":" + (quote(self.password, safe="") if password else "***")
+            netloc += "@"
+        if self.host is not None:
+            netloc += f"[{self.host}]" if ":" in self.host else quote(self.host, safe="")
+        if self.port is not None:
+            netloc += f":{self.port}"
+        query = {
+            key: value if password or key.lower() not in _SECRET_PARAMETERS else "***"
+            for key, value in self.query.items()
+        }
+        tail = "?" + urlencode(query, safe="/*:") if query else ""
+        return f"{self.scheme}://{netloc}{quote(self.path, safe='/:')}{tail}"
+
+    def __str__(self) -> str:
+        return self.render(password=False)
+
+    __repr__ = __str__
+
+
+def redact(url: str) -> str:
+    """Return the URL without its secrets; only its scheme, where it can't be read."""
+    try:
+        return str(StorageURL.parse(url))
+    except ConfigurationError:
+        scheme = url.partition("://")[0] if "://" in url else ""
+        return f"{scheme}://***" if scheme.replace("+", "").isalnum() else "***"
+
+
+def option_of(
+    url: StorageURL, options: Mapping[str, Any], known: Mapping[str, Callable[[str, Any], Any]]
+) -> tuple[StorageURL, dict[str, Any]]:
+    """Collect a backend's options out of keyword arguments and of the URL's query.
+
+    Args:
+        url: what the options may stand in, as ``?name=value``.
+        options: keyword arguments; they win over the URL's.
+        known: each option's name and its check, called with the name and the value, a str from a URL.
+
+    Returns:
+        The URL without the options, which are no business of a driver; and the checked options.
+
+    Raises:
+        ConfigurationError: an unknown keyword, or a value that fails its check.
+    """
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"{url.scheme}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known)) or 'none'}"
+        )
+    given = {name: value for name, value in url.query.items() if name in known} | dict(options)
+    return url.without(*known), {name: known[name](name, value) for name, value in given.items()}
+
+
+def seconds(name: str, value: object) -> float:
+    """Check an option that is a time in seconds, above 0 and at most a day."""
+    try:
+        number = float(value)  # type: ignore[arg-type]  # whatever it is, float() says
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 < number <= 86400:
+        raise ConfigurationError(f"option {name}: must be seconds, above 0 and at most 86400, got {value!r}")
+    return number
+
+
+def positive_int(name: str, value: object) -> int:
+    """Check an option that is a count from 1 up."""
+    try:
+        number = int(value)  # type: ignore[call-overload]  # whatever it is, int() says
+    except (TypeError, ValueError):
+        number = 0
+    if isinstance(value, (bool, float)) or number < 1:
+        raise ConfigurationError(f"option {name}: must be an int from 1 up, got {value!r}")
+    return int(number)
+
+
+def text(name: str, value: object) -> str:
+    """Check an option that is a non-empty text."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ConfigurationError(f"option {name}: must be a non-empty str without NUL")
+    return value
+
+
+def time_to_live(name: str, value: object) -> timedelta | None:
+    """Check an option that is a time to live: a timedelta, or seconds in a URL."""
+    if isinstance(value, str):
+        value = timedelta(seconds=seconds(name, value))
+    try:
+        return checked_ttl(value)
+    except InvalidProgressError as error:
+        raise ConfigurationError(f"option {error}") from error
+
+
+def missing_extra(scheme: str, driver: str, extra: str) -> ConfigurationError:
+    """Return the error for a driver that is not installed; one line that names the remedy."""
+    return ConfigurationError(
+        f"{scheme}:// needs the driver {driver}, which is not installed: pip install 'pytest-aistorage[{extra}]'"
+    )
