@@ -140,7 +140,9 @@ def _record(
             updated_at=updated_at,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptStorageError(f"model {model_name!r}: the stored record lacks a field: {error!r}") from error
+        raise CorruptStorageError(
+            f"model {model_name!r}: the stored record lacks a field: {error!r}"
+        ) from error
 
 
 def _moment_to_text(moment: datetime | None) -> str | None:

@@ -57,7 +57,9 @@ class StorageURL:
         if not isinstance(url, str):
             raise ConfigurationError(f"a storage URL must be a str, not {type(url).__name__}")
         if ":" not in url:
-            raise ConfigurationError("a storage URL needs a scheme, such as memory:// or postgresql://host/db")
+            raise ConfigurationError(
+                "a storage URL needs a scheme, such as memory:// or postgresql://host/db"
+            )
         scheme = url.partition(":")[0].lower()
         if not scheme.isascii() or not scheme or not scheme.replace("+", "").replace("-", "").isalnum():
             raise ConfigurationError("a storage URL begins with a scheme, such as memory:// or postgresql://")

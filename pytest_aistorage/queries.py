@@ -53,7 +53,8 @@ def metadata_matches(query: ProgressQuery, record: AIProgress) -> bool:
     if not query.metadata:
         return True
     return all(
-        key in record.metadata and same_json(record.metadata[key], value) for key, value in query.metadata.items()
+        key in record.metadata and same_json(record.metadata[key], value)
+        for key, value in query.metadata.items()
     )
 
 

@@ -28,7 +28,7 @@ from .validation import (
     checked_ttl,
 )
 
-__all__ = ["DEFAULT_BATCH_SIZE", "DEFAULT_TIMEOUT", "AIStorage", "Change"]
+__all__ = ["DEFAULT_BATCH_SIZE", "DEFAULT_TIMEOUT", "AIStorage", "Change", "ChangeRaised"]
 
 Change = Callable[[AIProgress | None], AIProgress]
 """What `AIStorage.update_progress` applies: the current record, or None, to the new one."""
@@ -40,8 +40,11 @@ DEFAULT_BATCH_SIZE = 1000
 """Records that `AIStorage.iter_progress` fetches at a time."""
 
 
-class _ChangeRaised(BaseException):
-    """Carries what `change` raised past the backend, which must not take it for an error of its own."""
+class ChangeRaised(BaseException):
+    """Carries what `change` raised past the backend, which must not take it for an error of its own.
+
+    No `Exception`, so that no backend's ``except Exception`` meets it; its transaction is to be rolled back.
+    """
 
     def __init__(self, original: BaseException) -> None:
         super().__init__(original)
@@ -187,13 +190,13 @@ class AIStorage(ABC):
             try:
                 return _checked_result(name, change(current))
             except BaseException as error:
-                raise _ChangeRaised(error) from None
+                raise ChangeRaised(error) from None
 
         raised: BaseException
         try:
             with self._operation(writing=True):
                 return self._update(name, checked_change)
-        except _ChangeRaised as carrier:
+        except ChangeRaised as carrier:
             raised = carrier.original
         # Outside of the except clause, so that the caller sees its own exception without our context.
         raise raised

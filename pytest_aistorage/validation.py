@@ -117,7 +117,9 @@ def checked_query(query: ProgressQuery) -> ProgressQuery:
         raise InvalidProgressError("query", query, "must be a ProgressQuery")
     order_by = query.order_by
     if not isinstance(order_by, str) or order_by.removeprefix("-") not in SCALAR_FIELDS:
-        raise InvalidProgressError("order_by", order_by, f"must be one of {', '.join(SCALAR_FIELDS)}, or -field")
+        raise InvalidProgressError(
+            "order_by", order_by, f"must be one of {', '.join(SCALAR_FIELDS)}, or -field"
+        )
     limit = query.limit
     if limit is not None and (
         isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= _INT64_MAX

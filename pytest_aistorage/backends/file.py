@@ -138,7 +138,9 @@ class FileStorage(AIStorage):
         except ValueError as error:  # JSON and UTF-8 alike: the file is torn, or was never ours
             raise CorruptStorageError(f"{self._path}: no JSON: {error}") from error
         if not isinstance(documents, list):
-            raise CorruptStorageError(f"{self._path}: a JSON {type(documents).__name__} where a list should be")
+            raise CorruptStorageError(
+                f"{self._path}: a JSON {type(documents).__name__} where a list should be"
+            )
         return {record.model_name: record for record in map(codec.record_from_document, documents)}
 
     def _write(self, records: _Documents) -> None:

@@ -64,7 +64,9 @@ class MemoryStorage(AIStorage):
     type: ClassVar[str] = "memory"
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
 
-    def __init__(self, name: str | None = None, *, ttl: timedelta | None = None, clock: Clock = _utc_now) -> None:
+    def __init__(
+        self, name: str | None = None, *, ttl: timedelta | None = None, clock: Clock = _utc_now
+    ) -> None:
         self.capabilities = frozenset(
             {
                 Capability.LINEARIZABLE,

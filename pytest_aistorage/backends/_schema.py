@@ -1,0 +1,117 @@
+"""The tables of a database storage: the guide's, column by column, plus ``version``; and the versions' own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.types import TypeEngine
+
+__all__ = ["FLAVOURS", "Flavour", "Tables", "create_statements"]
+
+Flavour = Literal["sqlite", "postgresql", "mysql", "mariadb"]
+FLAVOURS: tuple[Flavour, ...] = ("sqlite", "postgresql", "mysql", "mariadb")
+
+# Names are compared exactly and ordered by code point. Every default breaks one of the two: PostgreSQL orders
+# by the database's locale; MySQL folds case and accents; utf8mb4_bin folds trailing spaces.
+_EXACT_COLLATION: dict[Flavour, str] = {
+    "sqlite": "BINARY",
+    "postgresql": "C",
+    "mysql": "utf8mb4_0900_bin",
+    "mariadb": "utf8mb4_nopad_bin",
+}
+
+
+class Tables:
+    """The two tables in one flavour of SQL.
+
+    ``ai_progress_versions`` has a row for every model that was ever saved, and its row is the lock under which
+    a model is changed. It outlives the record, so that a model which comes back gets a version never used.
+    """
+
+    def __init__(self, flavour: Flavour) -> None:
+        self.flavour = flavour
+        self.metadata = sa.MetaData()
+        name, moment, integer64 = _name(flavour), _moment(flavour), _integer64(flavour)
+        self.progress = sa.Table(
+            "ai_progress",
+            self.metadata,
+            # 64 bits, where the guide has SERIAL: an upsert draws a number even if it updates, so that 32
+            # bits would run out after two thousand million saves.
+            sa.Column("id", integer64, primary_key=True, autoincrement=True),
+            sa.Column("model_name", name, nullable=False, unique=True),
+            sa.Column("training_start", moment),
+            sa.Column("training_end", moment),
+            sa.Column("accuracy", sa.Double()),
+            sa.Column("mse", sa.Double(), nullable=False),
+            sa.Column("training_samples", sa.Integer()),
+            sa.Column("cross_validation_score", sa.Double()),
+            sa.Column("metadata", _json(flavour), nullable=False),
+            sa.Column("version", integer64, nullable=False),
+            sa.Column("created_at", moment, nullable=False),
+            sa.Column("updated_at", moment, nullable=False),
+            **_TABLE_OPTIONS,
+        )
+        sa.Index("idx_ai_progress_created_at", self.progress.c.created_at.desc())
+        self.versions = sa.Table(
+            "ai_progress_versions",
+            self.metadata,
+            sa.Column("model_name", name, primary_key=True),
+            sa.Column("version", integer64, nullable=False),
+            **_TABLE_OPTIONS,
+        )
+
+
+_TABLE_OPTIONS = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+}
+
+
+def create_statements(flavour: Flavour) -> str:
+    """Return the SQL that creates the tables, for those who run their migrations themselves."""
+    dialects: dict[Flavour, sa.Dialect] = {
+        "sqlite": sa.make_url("sqlite://").get_dialect()(),
+        "postgresql": postgresql.dialect(),
+        "mysql": mysql.dialect(),
+        "mariadb": mysql.dialect(),
+    }
+    tables = Tables(flavour)
+    statements: list[str] = []
+    for table in tables.metadata.sorted_tables:
+        statements.append(str(sa.schema.CreateTable(table).compile(dialect=dialects[flavour])).strip())
+        statements.extend(
+            str(sa.schema.CreateIndex(index).compile(dialect=dialects[flavour])) for index in table.indexes
+        )
+    return "".join(f"{statement};\n" for statement in statements)
+
+
+def _name(flavour: Flavour) -> TypeEngine[str]:
+    if flavour in ("mysql", "mariadb"):
+        return mysql.VARCHAR(255, charset="utf8mb4", collation=_EXACT_COLLATION[flavour])
+    return sa.String(255, collation=_EXACT_COLLATION[flavour])
+
+
+def _moment(flavour: Flavour) -> TypeEngine[object]:
+    # Always UTC, without a zone: a column with one would be converted by the session's time zone, which takes
+    # 9999-12-31 out of the range. MySQL's TIMESTAMP ends in 2038; SQLite has text.
+    if flavour in ("mysql", "mariadb"):
+        return mysql.DATETIME(fsp=6)
+    return sa.Text() if flavour == "sqlite" else postgresql.TIMESTAMP(precision=6)
+
+
+def _integer64(flavour: Flavour) -> TypeEngine[int]:
+    # SQLite numbers rows by itself only where the type is spelled INTEGER; it has 64 bits there.
+    return sa.Integer() if flavour == "sqlite" else sa.BigInteger()
+
+
+def _json(flavour: Flavour) -> TypeEngine[object]:
+    if flavour == "postgresql":
+        return postgresql.JSONB()
+    if flavour == "sqlite":
+        return sa.Text()
+    # Text, compared byte by byte: MySQL's JSON would turn large integers into floats.
+    return mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin")

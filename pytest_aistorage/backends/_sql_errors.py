@@ -1,0 +1,127 @@
+"""What a driver's error means, told from its code and not from its words."""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+from typing import Any
+
+from ._schema import Flavour
+
+__all__ = ["Failure", "failure_of", "is_already_there", "is_driver_error"]
+
+
+class Failure(enum.Enum):
+    """What became of a statement that failed."""
+
+    BUSY = "others held a lock; it did not take effect and may be tried again"
+    LOST = "the connection broke; it may have taken effect if it could by itself"
+    NO_TABLE = "a table is missing; it did not take effect"
+    MISMATCH = "the tables are not as this version makes them"
+    DENIED = "the user may not do that"
+    CORRUPT = "the database says of itself that it is damaged"
+    REFUSED = "the server refused; it did not take effect"
+
+
+_POSTGRES = {
+    "40001": Failure.BUSY,  # serialization_failure
+    "40P01": Failure.BUSY,  # deadlock_detected
+    "55P03": Failure.BUSY,  # lock_not_available
+    "3F000": Failure.NO_TABLE,  # invalid_schema_name
+    "42P01": Failure.NO_TABLE,
+    "42703": Failure.MISMATCH,  # undefined_column
+    "42P10": Failure.MISMATCH,  # ON CONFLICT without a matching unique index
+    "42804": Failure.MISMATCH,  # datatype_mismatch
+    "42501": Failure.DENIED,
+    "XX001": Failure.CORRUPT,  # data_corrupted
+    "XX002": Failure.CORRUPT,  # index_corrupted
+    "57P01": Failure.LOST,  # admin_shutdown
+    "57P02": Failure.LOST,  # crash_shutdown
+    "57P05": Failure.LOST,  # idle_session_timeout
+}
+
+_MYSQL = {
+    1205: Failure.BUSY,  # lock wait timeout
+    1213: Failure.BUSY,  # deadlock
+    1020: Failure.BUSY,  # MariaDB: record has changed since last read (innodb_snapshot_isolation)
+    3572: Failure.BUSY,  # NOWAIT
+    1146: Failure.NO_TABLE,
+    1054: Failure.MISMATCH,  # unknown column
+    1136: Failure.MISMATCH,  # column count
+    1044: Failure.DENIED,
+    1142: Failure.DENIED,
+    1143: Failure.DENIED,
+    1227: Failure.DENIED,
+    1053: Failure.LOST,  # shutdown in progress
+    1927: Failure.LOST,  # MariaDB: connection was killed
+    4031: Failure.LOST,  # disconnected because of inactivity
+    2006: Failure.LOST,  # gone away
+    2013: Failure.LOST,  # lost during query
+    2014: Failure.LOST,  # commands out of sync
+    2027: Failure.LOST,  # malformed packet
+    2055: Failure.LOST,
+    0: Failure.LOST,  # PyMySQL's own, of a closed connection
+}
+
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: Failure.BUSY,
+    sqlite3.SQLITE_LOCKED: Failure.BUSY,
+    sqlite3.SQLITE_CORRUPT: Failure.CORRUPT,
+    sqlite3.SQLITE_NOTADB: Failure.CORRUPT,
+    sqlite3.SQLITE_IOERR: Failure.LOST,
+    sqlite3.SQLITE_PERM: Failure.DENIED,
+    sqlite3.SQLITE_AUTH: Failure.DENIED,
+}
+
+
+def failure_of(error: Exception, flavour: Flavour) -> Failure:
+    """Say what a driver's error means for the statement that met it."""
+    if isinstance(error, OSError):
+        return Failure.LOST
+    if flavour == "postgresql":
+        return _POSTGRES.get(code, Failure.REFUSED) if (code := _sqlstate(error)) else Failure.LOST
+    if flavour == "sqlite":
+        return _of_sqlite(error)
+    number = error.args[0] if error.args else None
+    # Without a number it is PyMySQL that could not make sense of what it read.
+    return _MYSQL.get(number, Failure.REFUSED) if isinstance(number, int) else Failure.LOST
+
+
+def is_driver_error(error: BaseException) -> bool:
+    """Say whether an exception is one of PEP 249's, of whichever driver."""
+    return any(base.__name__ == "Error" and base.__module__ in _DRIVERS for base in type(error).__mro__)
+
+
+def is_already_there(error: BaseException) -> bool:
+    """Say whether a CREATE met what another client had just created."""
+    state = getattr(error, "sqlstate", None)
+    number = error.args[0] if error.args else None
+    return (
+        state
+        in ("42P07", "42710", "23505")  # table; object; PostgreSQL's own catalogue, when two create at once
+        or number in (1050, 1061)
+        or (isinstance(error, sqlite3.OperationalError) and "already exists" in str(error))
+    )
+
+
+_DRIVERS = frozenset({"psycopg", "psycopg.errors", "sqlite3", "pymysql.err"})
+
+
+def _sqlstate(error: Any) -> str | None:
+    # Without a SQLSTATE no server has spoken: the connection is gone, or timed out.
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _of_sqlite(error: Exception) -> Failure:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # A closed connection, "Cannot operate on a closed database": nothing was done.
+        return Failure.REFUSED
+    primary = code & 0xFF  # the other bits say more precisely what happened
+    if primary == sqlite3.SQLITE_ERROR:
+        if "no such table" in str(error):
+            return Failure.NO_TABLE
+        if "has no column" in str(error) or "no such column" in str(error) or "ON CONFLICT" in str(error):
+            return Failure.MISMATCH
+    return _SQLITE.get(primary, Failure.REFUSED)
