@@ -1,0 +1,379 @@
+"""Records in Redis or Valkey: one server, atomic by Lua scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from urllib.parse import quote
+
+from .. import codec, config, queries
+from .._failpoints import reach
+from ..capabilities import Capability
+from ..errors import (
+    AIStorageError,
+    ConfigurationError,
+    CorruptStorageError,
+    StorageUnavailableError,
+    VersionConflictError,
+)
+from ..progress import AIProgress, ProgressQuery
+from ..storage import DEFAULT_TIMEOUT, AIStorage, Change
+from . import _redis_scripts as scripts
+from ._redis_link import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS, Link, parsed_info, pool_from_url, pool_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+__all__ = ["RedisStorage"]
+
+_PREFIX: Final = "ai_progress:"
+_MAX_CONNECTIONS: Final = 50
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+# Seconds before the second try of an update that lost to another; doubled with each further one.
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.05
+
+# ZRANGEBYLEX takes a batch size as a signed 64-bit number; nobody has more models than this.
+_MOST_NAMES: Final = 2**31
+
+
+def _durability(name: str, value: object) -> str:
+    if value not in DURABILITIES:
+        raise ConfigurationError(f"option {name}: must be one of {', '.join(DURABILITIES)}")
+    return str(value)
+
+
+def _prefix(name: str, value: object) -> str:
+    prefix = config.text(name, value)
+    if not prefix.isprintable():  # also a lone surrogate, which has no UTF-8
+        raise ConfigurationError(f"option {name}: must be printable")
+    return prefix
+
+
+_OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "prefix": _prefix,
+    "ttl": config.time_to_live,
+    "timeout": config.seconds,
+    "max_connections": config.positive_int,
+    "durability": _durability,
+}
+
+
+class RedisStorage(AIStorage):
+    """Records in Redis 7 and later or Valkey, on one server.
+
+    Every operation is one script or one command, so it is linearizable, and a batch or a listing is one
+    moment's. Time stamps and expiry go by the server's clock. While a script runs, the server does nothing
+    else: a batch of 10 000 records or a listing of 100 000 takes it some tenths of a second.
+
+    Opening connects nowhere. The first operation asks the server for its settings, once for each client.
+
+    Args:
+        url: ``redis://user:password@host:6379/0``, ``rediss://``, ``valkey://``, ``valkeys://`` or
+            ``unix:///path.sock?db=0``. Each option below can stand in its query; what is given here wins.
+            With TLS also ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile`` and the like, as redis-py says.
+        redis: a `redis.Redis` instead of a URL; used and never closed. How it connects is its own matter,
+            retries and time-outs of that included.
+        prefix: begins every key, ``"ai_progress:"`` by default.
+        ttl: the time to live of a save that gives none; in the URL in seconds.
+        timeout: seconds that one operation may wait for the server, 5 by default.
+        max_connections: threads beyond so many wait for one another; 50 by default.
+        durability: what the server's settings promise: ``"none"`` (default); ``"append-only"``, a file that
+            survives a crash of the server; ``"appendfsync-always"``, one that survives a loss of power, too.
+            It is declared as a capability, and verified with the first operation.
+
+    Raises:
+        ConfigurationError: a URL or an option that can't be right. From the first operation: the server's
+            settings contradict the durability, or let it drop any key when memory runs short.
+    """
+
+    type: ClassVar[str] = "redis"
+    schemes: ClassVar[tuple[str, ...]] = ("redis", "rediss", "valkey", "valkeys", "unix")
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        redis: Redis | None = None,
+        prefix: str | None = None,
+        ttl: timedelta | None = None,
+        timeout: float | None = None,
+        max_connections: int | None = None,
+        durability: str | None = None,
+    ) -> None:
+        given = {
+            "prefix": prefix,
+            "ttl": ttl,
+            "timeout": timeout,
+            "max_connections": max_connections,
+            "durability": durability,
+        }
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if redis is None:
+            if url is None:
+                raise ConfigurationError("a Redis storage needs a URL or a client")
+            parts, options = config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
+            if parts.scheme not in self.schemes:
+                raise ConfigurationError(
+                    f"no Redis URL: {parts.scheme}://; known are {', '.join(self.schemes)}"
+                )
+        else:
+            if url is not None:
+                raise ConfigurationError("a Redis storage takes a URL or a client, not both")
+            if max_connections is not None:
+                raise ConfigurationError("option max_connections: the client that is handed in has its own")
+            options = {name: _OPTIONS[name](name, value) for name, value in options.items()}
+        seconds: float = options.get("timeout", DEFAULT_TIMEOUT)
+        promised: str = options.get("durability", "none")
+        self._owned_pool = None
+        if redis is None:
+            pool = self._owned_pool = pool_from_url(
+                parts, timeout=seconds, max_connections=options.get("max_connections", _MAX_CONNECTIONS)
+            )
+        else:
+            pool = pool_of(redis)
+        self._link = Link(pool, seconds, promised)
+        self._default_ttl = options.get("ttl")
+        self._prefix: str = options.get("prefix", _PREFIX)
+        self._record_key = f"{self._prefix}record:"
+        self._version_key = f"{self._prefix}version:"
+        self._index_key = f"{self._prefix}index"
+        self._expiring_key = f"{self._prefix}expiring"
+        self.capabilities = _CAPABILITIES[promised]
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Open the storage that a URL names; see the class for URLs and options.
+
+        Raises:
+            ConfigurationError: a URL or an option that can't be right.
+        """
+        # An unknown keyword is an error of this package, not a TypeError.
+        config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
+        return cls(url, **options)
+
+    @classmethod
+    def fresh_url(cls, tmp_path: Path) -> str:
+        """Refuse: no empty store comes without a server.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            "a fresh Redis store needs a server: hand in its URL with a prefix of its own, redis://host/0?prefix=mine:"
+        )
+
+    # -- hooks ----------------------------------------------------------------------------------------------
+
+    def _save(self, record: AIProgress, expected: int | None, ttl: timedelta | None) -> AIProgress:
+        fields = codec.fields_to_text(record)
+        reach("before_write")
+        reply = self._written(record.model_name, fields, expected, _milliseconds(ttl))
+        if reply.startswith(scripts.CONFLICT):
+            raise _conflict(record.model_name, expected, reply)
+        return _stamped(record, *reply.split())
+
+    def _save_many(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
+        arguments: list[Any] = [self._record_key, self._version_key, _milliseconds(ttl)]
+        for record in records:
+            arguments += (record.model_name, codec.fields_to_text(record))
+        reach("before_write")
+        reply = self._link.run(scripts.BATCH, 2, self._index_key, self._expiring_key, *arguments)
+        stamps = iter(self._readable(reply).split())
+        return [_stamped(*found) for found in zip(records, stamps, stamps, stamps, strict=True)]
+
+    def _get(self, model_name: str) -> AIProgress | None:
+        value = self._link.read("GET", self._record_key + model_name)
+        reach("after_read")
+        return None if value is None else _decoded(model_name, value)
+
+    def _load(self) -> list[AIProgress]:
+        return self._page("-", "+", -1)[0]
+
+    def _iter(self, batch_size: int) -> Iterator[AIProgress]:
+        return self._pages("-", "+", min(batch_size, _MOST_NAMES))
+
+    def _query(self, query: ProgressQuery) -> list[AIProgress]:
+        # No byte of UTF-8 is 0xff: it stands behind every name that begins with the prefix.
+        least, greatest = b"-", b"+"
+        if query.name_prefix:
+            least, greatest = f"[{query.name_prefix}".encode(), f"({query.name_prefix}".encode() + b"\xff"
+        return queries.run_query(query, self._pages(least, greatest, 1000))
+
+    def _update(self, model_name: str, change: Change) -> AIProgress:
+        deadline = self._link.deadline()
+        pause = _FIRST_PAUSE
+        while True:
+            value = self._link.read("GET", self._record_key + model_name, deadline=deadline)
+            current = None if value is None else _decoded(model_name, value)
+            reach("after_read")
+            started = time.monotonic()
+            result = change(current)
+            deadline += time.monotonic() - started  # the time limit is on waiting for the server
+            fields = codec.fields_to_text(result)
+            reach("before_write")
+            # No version is given twice: the same version is the same record, with the same time to live.
+            expected = 0 if current is None else current.version
+            lifetime = _milliseconds(self._default_ttl) if current is None else scripts.KEEP_TTL
+            reply = self._written(model_name, fields, expected, lifetime, deadline)
+            if not reply.startswith(scripts.CONFLICT):
+                return _stamped(result, *reply.split())
+            # Up to the pause at random, so that those who lost together don't meet again.
+            wait = random.uniform(0, pause)
+            if time.monotonic() + wait >= deadline:
+                raise StorageUnavailableError(
+                    f"{self._location()}: model {model_name!r}: others kept writing until the time was up"
+                )
+            time.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _delete(self, model_name: str, expected: int | None) -> int | None:
+        reach("before_write")
+        reply = self._link.run(
+            scripts.DELETE, 4, *self._keys(model_name), model_name, "" if expected is None else expected
+        )
+        if reply is None:
+            return None
+        if self._readable(reply).startswith(scripts.CONFLICT):
+            raise _conflict(model_name, expected, reply)
+        return int(reply)
+
+    def _count(self) -> int:
+        return int(
+            self._link.run(
+                scripts.COUNT, 2, self._index_key, self._expiring_key, self._record_key, writing=False
+            )
+        )
+
+    def _expire(self, model_name: str) -> bool:
+        return bool(
+            self._link.run(scripts.EXPIRE, 2, self._record_key + model_name, self._expiring_key, model_name)
+        )
+
+    def _ping(self) -> None:
+        self._link.read("PING")
+
+    def _close(self) -> None:
+        if self._owned_pool is not None:
+            self._owned_pool.disconnect()
+
+    def _location(self) -> str:
+        where = self._link.location()
+        if self._prefix == _PREFIX:
+            return where
+        return f"{where}{'&' if '?' in where else '?'}prefix={quote(self._prefix, safe=':')}"
+
+    def _server(self) -> str:
+        said = parsed_info(self._link.read("INFO", "server"))
+        # Valkey also says which Redis it is compatible with.
+        if (version := said.get("valkey_version")) is not None:
+            return f"Valkey {version}"
+        return f"Redis {said.get('redis_version', 'of unknown version')}"
+
+    def _translate(self, error: Exception, *, writing: bool) -> AIStorageError | None:
+        return self._link.translate(error, writing=writing)
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _keys(self, model_name: str) -> tuple[str, str, str, str]:
+        return (
+            self._record_key + model_name,
+            self._version_key + model_name,
+            self._index_key,
+            self._expiring_key,
+        )
+
+    def _written(
+        self, name: str, fields: str, expected: int | None, ttl: int | str, deadline: float | None = None
+    ) -> bytes:
+        """Run the script of a save; return the stamps, or the version that it met instead."""
+        wanted = "" if expected is None else expected
+        return self._readable(
+            self._link.run(scripts.SAVE, 4, *self._keys(name), name, fields, wanted, ttl, deadline=deadline)
+        )
+
+    def _readable(self, reply: bytes) -> bytes:
+        if reply.startswith(scripts.CORRUPT):
+            key = reply[1:].decode(errors="replace")
+            raise CorruptStorageError(f"{self._location()}: key {key!r} was not written by this package")
+        return reply
+
+    def _page(
+        self, least: str | bytes, greatest: str | bytes, size: int
+    ) -> tuple[list[AIProgress], int, bytes]:
+        """The records of one moment, how many names that took, and the last of the names."""
+        met, last, *chunks = self._link.run(
+            scripts.PAGE, 1, self._index_key, self._record_key, least, greatest, size, writing=False
+        )
+        records = []
+        for chunk in chunks:
+            parts = iter(chunk.split(b"\0"))
+            try:
+                records += [_decoded(name.decode(), value) for name, value in zip(parts, parts, strict=True)]
+            except ValueError as error:
+                raise CorruptStorageError(f"{self._location()}: a name or a value holds a NUL") from error
+        return records, met, last
+
+    def _pages(self, least: str | bytes, greatest: str | bytes, size: int) -> Iterator[AIProgress]:
+        while True:
+            records, met, last = self._page(least, greatest, size)
+            yield from records
+            if met < size:
+                return
+            least = b"(" + last
+
+
+_ALWAYS: Final = frozenset(
+    {
+        Capability.SHARED_BETWEEN_PROCESSES,
+        Capability.SURVIVES_CLOSE,
+        Capability.SURVIVES_CLIENT_CRASH,
+        Capability.LINEARIZABLE,
+        Capability.VERSIONS_NEVER_REUSED,
+        Capability.ATOMIC_BATCH,
+        Capability.SNAPSHOT_LISTING,
+        Capability.EXPIRY,
+    }
+)
+
+_CAPABILITIES: Final = {
+    "none": _ALWAYS,
+    APPEND_ONLY: _ALWAYS | {Capability.SURVIVES_SERVER_CRASH},
+    FSYNC_ALWAYS: _ALWAYS | {Capability.SURVIVES_SERVER_CRASH, Capability.SURVIVES_POWER_LOSS},
+}
+
+
+def _conflict(model_name: str, expected: int | None, reply: bytes) -> VersionConflictError:
+    assert expected is not None  # no script compares versions unless it is told to
+    return VersionConflictError(model_name, expected, int(reply.removeprefix(scripts.CONFLICT)))
+
+
+def _milliseconds(ttl: timedelta | None) -> int | str:
+    """The time to live as the scripts take it, rounded up: no record expires before its time."""
+    return "" if ttl is None else -(-ttl // _MILLISECOND)
+
+
+def _stamped(record: AIProgress, version: bytes, created: bytes, updated: bytes) -> AIProgress:
+    return dataclasses.replace(
+        record,
+        version=int(version),
+        created_at=codec.from_microseconds(int(created)),
+        updated_at=codec.from_microseconds(int(updated)),
+    )
+
+
+def _decoded(model_name: str, value: bytes) -> AIProgress:
+    try:
+        version, created, updated, fields = value.split(b" ", 3)
+        stamps = int(version), codec.from_microseconds(int(created)), codec.from_microseconds(int(updated))
+    except (ValueError, OverflowError) as error:
+        raise CorruptStorageError(f"model {model_name!r}: the stored record has no stamps") from error
+    return codec.fields_from_text(
+        fields, model_name=model_name, version=stamps[0], created_at=stamps[1], updated_at=stamps[2]
+    )
