@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
@@ -63,7 +63,7 @@ class Tables:
         )
 
 
-_TABLE_OPTIONS = {
+_TABLE_OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mariadb_engine": "InnoDB",
@@ -73,18 +73,13 @@ _TABLE_OPTIONS = {
 
 def create_statements(flavour: Flavour) -> str:
     """Return the SQL that creates the tables, for those who run their migrations themselves."""
-    dialects: dict[Flavour, sa.Dialect] = {
-        "sqlite": sa.make_url("sqlite://").get_dialect()(),
-        "postgresql": postgresql.dialect(),
-        "mysql": mysql.dialect(),
-        "mariadb": mysql.dialect(),
-    }
+    dialect = sa.make_url(f"{'mysql' if flavour == 'mariadb' else flavour}://").get_dialect()()
     tables = Tables(flavour)
     statements: list[str] = []
     for table in tables.metadata.sorted_tables:
-        statements.append(str(sa.schema.CreateTable(table).compile(dialect=dialects[flavour])).strip())
+        statements.append(str(sa.schema.CreateTable(table).compile(dialect=dialect)).strip())
         statements.extend(
-            str(sa.schema.CreateIndex(index).compile(dialect=dialects[flavour])) for index in table.indexes
+            str(sa.schema.CreateIndex(index).compile(dialect=dialect)) for index in table.indexes
         )
     return "".join(f"{statement};\n" for statement in statements)
 
@@ -95,7 +90,7 @@ def _name(flavour: Flavour) -> TypeEngine[str]:
     return sa.String(255, collation=_EXACT_COLLATION[flavour])
 
 
-def _moment(flavour: Flavour) -> TypeEngine[object]:
+def _moment(flavour: Flavour) -> TypeEngine[Any]:
     # Always UTC, without a zone: a column with one would be converted by the session's time zone, which takes
     # 9999-12-31 out of the range. MySQL's TIMESTAMP ends in 2038; SQLite has text.
     if flavour in ("mysql", "mariadb"):
@@ -108,7 +103,7 @@ def _integer64(flavour: Flavour) -> TypeEngine[int]:
     return sa.Integer() if flavour == "sqlite" else sa.BigInteger()
 
 
-def _json(flavour: Flavour) -> TypeEngine[object]:
+def _json(flavour: Flavour) -> TypeEngine[Any]:
     if flavour == "postgresql":
         return postgresql.JSONB()
     if flavour == "sqlite":

@@ -188,8 +188,8 @@ class Statements:
         column = columns[field]
         parameters["after_name"] = query.after.model_name
         if field == "model_name":
-            name = sa.bindparam("after_name")
-            return column < name if descending else column > name
+            name: ColumnElement[str] = sa.bindparam("after_name")
+            return sa.and_(column < name if descending else column > name)
         later_name = columns.model_name > sa.bindparam("after_name")
         if _value_of(query) is None:
             return sa.and_(column.is_(None), later_name)
@@ -200,10 +200,13 @@ class Statements:
         )
         return sa.or_(behind, column.is_(None)) if column.nullable else behind
 
-    def _upserted_version(self, first: int, following: ColumnElement[int]) -> ClauseElement:
+    def _upserted_version(self, first: int, following: ColumnElement[int]) -> Any:
         """Insert or update the version's row. Either way the row is locked until the transaction ends."""
         versions = self.tables.versions
-        given = {"model_name": sa.bindparam("model_name"), "version": sa.literal_column(str(first))}
+        given: dict[str, Any] = {
+            "model_name": sa.bindparam("model_name"),
+            "version": sa.literal_column(str(first)),
+        }
         if self.flavour in ("mysql", "mariadb"):
             return mysql.insert(versions).values(**given).on_duplicate_key_update(version=following)
         insert = postgresql.insert if self.flavour == "postgresql" else sqlite.insert
@@ -214,7 +217,7 @@ class Statements:
             .returning(versions.c.version)
         )
 
-    def _put(self) -> ClauseElement:
+    def _put(self) -> Any:
         """Write the record under the version that `bump` or `lock` gave out in the same transaction."""
         progress = self.tables.progress
         values: dict[str, Any] = {name: self._field(name) for name in FIELDS}
@@ -236,7 +239,7 @@ class Statements:
             *returned
         )
 
-    def _save(self) -> ClauseElement:
+    def _save(self) -> Any:
         """PostgreSQL's: the version's row is locked and counted up in a CTE, from which the record is written.
 
         Safe under READ COMMITTED: ON CONFLICT DO UPDATE waits for the row's lock and then sees the row as it is.
