@@ -1,0 +1,20 @@
+"""Real servers for tests: found, started, shared by a run, and gone with it."""
+
+from __future__ import annotations
+
+from pytest_aistorage.servers.base import PROVIDERS, Offer, ServerOptions, ServerSpec
+from pytest_aistorage.servers.resolve import private_server, shared_server, stop_kept, survey
+from pytest_aistorage.servers.server import PrivateServer, Server
+
+__all__ = [
+    "PROVIDERS",
+    "Offer",
+    "PrivateServer",
+    "Server",
+    "ServerOptions",
+    "ServerSpec",
+    "private_server",
+    "shared_server",
+    "stop_kept",
+    "survey",
+]
