@@ -1,0 +1,185 @@
+"""Running work on a database: connections, transactions, what to try again, and the one translator of errors."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from .._failpoints import reach
+from ..errors import (
+    AIStorageError,
+    ConfigurationError,
+    CorruptStorageError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+)
+from ..storage import ChangeRaised
+from ._connections import Session, flavour_of, open_session
+from ._schema import Flavour
+from ._sql_errors import Failure, failure_of, is_already_there, is_driver_error
+from ._statements import Statements
+
+__all__ = ["Executor", "Prepared"]
+
+T = TypeVar("T")
+
+_PRODUCTS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
+
+
+class Executor:
+    """Runs work on the connections of an engine.
+
+    Args:
+        engine: whose pool to use.
+        where: the URL without secrets, for messages.
+        secret: the password, which no driver's message may carry on.
+        timeout: seconds after which nothing is tried again.
+    """
+
+    def __init__(self, engine: sa.Engine, *, where: str, secret: str, timeout: float) -> None:
+        self._engine = engine
+        self._secret = secret
+        self._timeout = timeout
+        self.where = where
+
+    def run(
+        self, work: Callable[[Session, Statements], T], *, writing: bool = False, transaction: bool = False
+    ) -> T:
+        """Do the work on one connection; again, as long as there is time, where it surely had no effect.
+
+        Args:
+            work: executes statements; may run several times.
+            writing: a broken connection leaves the outcome unknown.
+            transaction: between BEGIN and COMMIT, so that only a break in COMMIT leaves the outcome unknown.
+        """
+        prepared = self.prepared
+        deadline = time.monotonic() + self._timeout
+        attempt = created = 0
+        while True:
+            attempt += 1
+            session = self._session()
+            risky = writing and not transaction
+            try:
+                if transaction:
+                    session.begin()
+                result = work(session, prepared.sql)
+                if transaction:
+                    reach("before_commit")
+                    risky = writing
+                    session.commit()
+            except BaseException as error:
+                failure = self._end(session, error, prepared.sql.flavour)
+                if failure is None:
+                    raise
+                if failure is Failure.NO_TABLE and created < 3:
+                    created += 1
+                    self._create_tables(prepared)
+                elif failure is Failure.LOST and not writing and attempt == 1 and time.monotonic() < deadline:
+                    pass  # a read does no harm twice, and the second time the connection is new
+                elif failure is not Failure.BUSY or time.monotonic() >= deadline:
+                    raise self._typed(failure, error, risky) from error
+                else:
+                    time.sleep(random.uniform(0, min(0.001 * 2**attempt, 0.02)))
+                continue
+            session.release()
+            return result
+
+    def _session(self) -> Session:
+        try:
+            return open_session(self._engine)
+        except Exception as error:
+            raise self._not_connected(error) from error
+
+    def _not_connected(self, error: Exception) -> AIStorageError:
+        if not (is_driver_error(error) or isinstance(error, (sa.exc.SQLAlchemyError, OSError))):
+            raise error
+        return StorageUnavailableError(f"{self.where}: {self._said(error)}")
+
+    def _create_tables(self, prepared: Prepared) -> None:
+        """Create what is missing. Several clients may do so at once."""
+        for attempt in range(20):
+            try:
+                prepared.sql.tables.metadata.create_all(self._engine, checkfirst=True)
+                return
+            except sa.exc.DBAPIError as error:
+                original = error.orig
+                assert isinstance(original, Exception)  # what a DBAPIError wraps
+                failure = failure_of(original, prepared.sql.flavour)
+                # Between the check and the creation another client came first: the next check finds its table.
+                if attempt == 19 or not (failure is Failure.BUSY or is_already_there(original)):
+                    raise self._typed(failure, original, False) from error
+                time.sleep(random.uniform(0, 0.02))
+
+    def _end(self, session: Session, error: BaseException, flavour: Flavour) -> Failure | None:
+        """Leave the connection clean, or close it; say what a driver's error means, None for any other."""
+        failure = None
+        if isinstance(error, Exception) and (is_driver_error(error) or isinstance(error, OSError)):
+            failure = failure_of(error, flavour)
+        if failure is Failure.LOST or not isinstance(error, (Exception, ChangeRaised)):
+            # KeyboardInterrupt may come in the middle of an answer.
+            session.discard()
+            return failure
+        try:
+            session.rollback()
+        except Exception:  # then the connection is of no use, and the first error is the one to report
+            session.discard()
+        else:
+            session.release()
+        return failure
+
+    def _typed(self, failure: Failure, error: BaseException, risky: bool) -> AIStorageError:
+        message = f"{self.where}: {self._said(error)}"
+        if failure is Failure.LOST and risky:
+            return OutcomeUnknownError(f"{message} (the acknowledgement was lost)")
+        if failure is Failure.CORRUPT:
+            return CorruptStorageError(message)
+        if failure in (Failure.MISMATCH, Failure.DENIED):
+            return ConfigurationError(f"{message} ({failure.value})")
+        return StorageUnavailableError(message)
+
+    def _said(self, error: BaseException) -> str:
+        words = " ".join(str(error).split()) or type(error).__name__
+        return words.replace(self._secret, "***") if self._secret else words
+
+    @property
+    def prepared(self) -> Prepared:
+        """What is known of the server; finding it out makes the first connection."""
+        prepared = _prepared_engines.get(self._engine)
+        if prepared is None:
+            session = self._session()
+            try:
+                flavour = flavour_of(self._engine)
+                prepared = Prepared(self._engine, session, flavour)
+            except Exception as error:
+                session.discard()
+                if not is_driver_error(error):
+                    raise
+                raise self._not_connected(error) from error
+            session.release()
+            with _prepared_lock:
+                prepared = _prepared_engines.setdefault(self._engine, prepared)
+        return prepared
+
+
+class Prepared:
+    """What is found out about an engine's server once: its flavour, its version, its statements."""
+
+    def __init__(self, engine: sa.Engine, session: Session, flavour: Flavour) -> None:
+        self.sql = Statements(flavour, engine.dialect)
+        # PostgreSQL counts in two numbers, the others in three; what follows is the packager's.
+        numbers = [str(part) for part in engine.dialect.server_version_info or () if isinstance(part, int)]
+        self.server = f"{_PRODUCTS[flavour]} {'.'.join(numbers[: 2 if flavour == 'postgresql' else 3])}"
+        if flavour == "postgresql":
+            encoding = session.rows(self.sql.encoding, {})[0][0]
+            if encoding != "UTF8":
+                raise ConfigurationError(f"the database's encoding is {encoding}; it must be UTF8")
+
+
+_prepared_engines: weakref.WeakKeyDictionary[sa.Engine, Prepared] = weakref.WeakKeyDictionary()
+_prepared_lock = threading.Lock()
