@@ -1,0 +1,56 @@
+"""Chores. What every change must pass is in tox.ini; this is what a maintainer does now and then."""
+
+from __future__ import annotations
+
+import pathlib
+
+import nox
+
+nox.options.sessions = []
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Say which test servers this machine offers, from where, and what to do about the rest."""
+    session.install("-e", ".[all]")
+    session.run("aistorage", "doctor", *session.posargs)
+
+
+@nox.session
+def prove(session: nox.Session) -> None:
+    """Show twenty times in a row that the JSON file loses data and that the others don't."""
+    session.install("-e", ".[all]")
+    session.run("aistorage", "prove", "--runs", "20", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure: isolation beside the peers, operations beside the raw drivers, growth, start-up."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Run the contract with random seeds and many more examples; what fails is printed to be replayed."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/conformance", *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Serve the documentation while it is being written."""
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", "serve", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build and check what is to be uploaded; uploading is the release workflow's."""
+    session.install("build>=1.2", "twine>=6")
+    dist = pathlib.Path("dist")
+    for old in dist.glob("*"):
+        old.unlink()
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *map(str, sorted(dist.glob("*"))))
