@@ -64,7 +64,9 @@ class ServerSpec:
         kind, at, rest = text.partition("@")
         if kind not in _FLAVOURS:
             known = ", ".join(_FLAVOURS)
-            raise ConfigurationError(f"server {text!r}: no kind of server is called {kind!r}; there are {known}")
+            raise ConfigurationError(
+                f"server {text!r}: no kind of server is called {kind!r}; there are {known}"
+            )
         if at and not rest:
             raise ConfigurationError(f"server {text!r}: a version is missing after the @")
         flavour, dash, version = rest.partition("-")
@@ -85,7 +87,13 @@ class ServerSpec:
         """Whether a server that calls itself ``"Valkey 9.1.0"`` is what is wanted."""
         name, _, version = product.partition(" ")
         flavour = self.flavour or (self.kind if self.version else None)
-        names = {"PostgreSQL": "postgres", "Redis": "redis", "Valkey": "valkey", "MySQL": "mysql", "MariaDB": "mariadb"}
+        names = {
+            "PostgreSQL": "postgres",
+            "Redis": "redis",
+            "Valkey": "valkey",
+            "MySQL": "mysql",
+            "MariaDB": "mariadb",
+        }
         if flavour is not None and names.get(name) != flavour:
             return False
         return self.version is None or f"{version}.".startswith(f"{self.version}.")
@@ -121,7 +129,9 @@ class ServerOptions:
         order: list[str] = []
         for name in named:
             if name != "auto" and name not in PROVIDERS:
-                raise ConfigurationError(f"no server provider {name!r}; there are auto, {', '.join(PROVIDERS)}")
+                raise ConfigurationError(
+                    f"no server provider {name!r}; there are auto, {', '.join(PROVIDERS)}"
+                )
             order.extend(PROVIDERS if name == "auto" else (name,))
         return tuple(dict.fromkeys(order))
 

@@ -167,7 +167,9 @@ def _copy(roots: Iterable[Path], base: Path, target: Path) -> None:
                 shutil.copy2(root, copy)
         for place in (unfinished, *unfinished.rglob("*")):
             if not place.is_symlink():
-                place.chmod(place.stat().st_mode | (0o055 if place.is_dir() or os.access(place, os.X_OK) else 0o044))
+                place.chmod(
+                    place.stat().st_mode | (0o055 if place.is_dir() or os.access(place, os.X_OK) else 0o044)
+                )
         try:
             unfinished.rename(target)
         except OSError:

@@ -68,9 +68,7 @@ def product_of(program: Path, cache: Path) -> str:
     return _product(program, cache, f"{program.resolve()}|{found.st_size}|{found.st_mtime_ns}")
 
 
-def template_of(
-    kind: ServerKind, binaries: Binaries, cache: Path, owner: tuple[int, int] | None
-) -> Path:
+def template_of(kind: ServerKind, binaries: Binaries, cache: Path, owner: tuple[int, int] | None) -> Path:
     """A data directory to copy, made now if there is none for this installation.
 
     Raises:

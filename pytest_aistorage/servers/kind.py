@@ -38,6 +38,8 @@ class ContainerPlan:
     port: int
     command: list[str]
     env: dict[str, str]
+    tmpfs: list[str] = field(default_factory=list)
+    """Where data goes that may vanish with the container's process: memory is quicker than any disk."""
 
 
 class ServerKind(ABC):

@@ -41,7 +41,11 @@ class MySQL(ServerKind):
         """The servers on PATH and in the usual places."""
         places = [
             place
-            for pattern in ("opt/homebrew/opt/*sql@*/bin", "opt/homebrew/opt/mariadb@*/bin", "usr/local/mysql/bin")
+            for pattern in (
+                "opt/homebrew/opt/*sql@*/bin",
+                "opt/homebrew/opt/mariadb@*/bin",
+                "usr/local/mysql/bin",
+            )
             for place in Path("/").glob(pattern)
         ]
         return lookup(["mariadbd", "mysqld"], [*places, Path("/usr/libexec")])
@@ -103,11 +107,11 @@ class MySQL(ServerKind):
         if binaries.product.startswith("MariaDB"):
             script = _install_script(binaries.server)
             options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
-            command = [script, "--no-defaults", f"--datadir={data}", *options, *redo]
+            command: list[str | Path] = [script, "--no-defaults", f"--datadir={data}", *options, *redo]
         else:
             command = [binaries.server, "--no-defaults", "--initialize-insecure", f"--datadir={data}", *redo]
         done = run(
-            command,
+            [str(part) for part in command],
             env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -130,6 +134,7 @@ class MySQL(ServerKind):
             port=3306,
             command=["--skip-log-bin", *(f"--{name}={value}" for name, value in chosen.items())],
             env={f"{flavour.upper()}_ROOT_PASSWORD": password},
+            tmpfs=[] if durable else ["/var/lib/mysql"],
         )
 
     def url(self, host: str, port: int, password: str) -> str:

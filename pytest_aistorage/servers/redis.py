@@ -69,7 +69,9 @@ class Redis(ServerKind):
     ) -> ContainerPlan:
         """The official images; the password comes by the environment, which ``ps`` does not show."""
         flavour = spec.flavour or "redis"
-        image = f"valkey/valkey:{spec.version or '8'}" if flavour == "valkey" else f"redis:{spec.version or '8'}"
+        image = (
+            f"valkey/valkey:{spec.version or '8'}" if flavour == "valkey" else f"redis:{spec.version or '8'}"
+        )
         lines = "\n".join(f"{name} {value}" for name, value in _settings(durable, settings).items())
         script = f"exec {flavour}-server - <<end\nrequirepass $AISTORAGE_PASSWORD\n{lines}\nend\n"
         return ContainerPlan(

@@ -9,10 +9,10 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_aistorage.errors import ServerUnavailableError
-from pytest_aistorage.servers import process, url
+from pytest_aistorage.servers import container, process, url
 from pytest_aistorage.servers.base import (
     Offer,
     ProviderUnavailableError,
@@ -23,15 +23,13 @@ from pytest_aistorage.servers.base import (
 )
 from pytest_aistorage.servers.cache import cache_directory
 from pytest_aistorage.servers.kind import ServerKind
-from pytest_aistorage.servers.mysql import MySQL
-from pytest_aistorage.servers.postgres import Postgres
-from pytest_aistorage.servers.redis import Redis
+from pytest_aistorage.servers.kinds import KINDS
 from pytest_aistorage.servers.server import Numbers, PrivateServer, Server
 from pytest_aistorage.servers.supervised import Lease, Records, Supervisor
 
 __all__ = ["private_server", "shared_server", "stop_kept", "survey"]
 
-_KINDS: dict[str, ServerKind] = {"postgres": Postgres(), "redis": Redis(), "mysql": MySQL()}
+_S = TypeVar("_S", bound=Server)
 _KEPT_FOR = 12 * 3600.0
 # Who waits for the lock waits for a worker that tries one provider after the other; the lock is the operating
 # system's, so that of a worker that was killed is free at once.
@@ -47,7 +45,7 @@ def shared_server(spec: ServerSpec, options: ServerOptions) -> Server:
     """
     from filelock import FileLock
 
-    kind = _KINDS[spec.kind]
+    kind = KINDS[spec.kind]
     order = options.providers_of(spec)
     place = _kept_place(options) if options.keep else private_directory(options.run_dir)
     given = json.dumps([order, options.url_of(spec)])
@@ -91,7 +89,7 @@ def private_server(
         ServerUnavailableError: no provider could supply it; with each one's reason.
         ConfigurationError: the options are wrong.
     """
-    kind = _KINDS[spec.kind]
+    kind = KINDS[spec.kind]
     place = private_directory(options.run_dir)
 
     def attempt(provider: str) -> PrivateServer:
@@ -130,7 +128,7 @@ def survey(spec: ServerSpec, options: ServerOptions) -> list[Offer]:
     Raises:
         ConfigurationError: the options are wrong.
     """
-    kind = _KINDS[spec.kind]
+    kind = KINDS[spec.kind]
     return [_offer(kind, spec, provider, options) for provider in options.providers_of(spec)]
 
 
@@ -173,7 +171,7 @@ def _in_use_or_gone(record: Path) -> bool:
         lease.release(wait=False)
 
 
-def _first[S](kind: ServerKind, spec: ServerSpec, order: tuple[str, ...], attempt: Callable[[str], S]) -> S:
+def _first(kind: ServerKind, spec: ServerSpec, order: tuple[str, ...], attempt: Callable[[str], _S]) -> _S:
     reasons: list[str] = []
     remedies: list[str | None] = []
     for provider in order:
@@ -189,6 +187,8 @@ def _first[S](kind: ServerKind, spec: ServerSpec, order: tuple[str, ...], attemp
 def _offer(kind: ServerKind, spec: ServerSpec, provider: str, options: ServerOptions) -> Offer:
     if provider == "url":
         return url.offer(kind, spec, options)
+    if provider == "container":
+        return container.offer(kind, spec, options)
     return process.offer(kind, spec, provider, options)
 
 
@@ -204,6 +204,10 @@ def _supervised(
     durable: bool,
     settings: Mapping[str, str],
 ) -> Supervisor:
+    if provider == "container":
+        return container.start(
+            kind, spec, options, lease, records, password=password, durable=durable, settings=settings
+        )
     return process.start(
         kind, spec, provider, options, lease, records, password=password, durable=durable, settings=settings
     )
@@ -215,15 +219,17 @@ def _start_shared(
     numbers = Numbers(record.with_suffix(".numbers"))
     if provider == "url":
         given, version = url.connect(kind, spec, options)
-        return Server(
-            kind, spec, url=given, version=version, provider="url", run_id=run_id, numbers=numbers
-        )
+        return Server(kind, spec, url=given, version=version, provider="url", run_id=run_id, numbers=numbers)
     numbers.reset()
     record.with_suffix(".stop").unlink(missing_ok=True)
     password = process.new_password()
     lease = Lease(record.with_name(f"{record.stem}-{secrets.token_hex(4)}.lease"), create=True)
     text = {
-        "provider": provider, "password": password, "host": "@host@", "port": "@port@", "version": "@version@",
+        "provider": provider,
+        "password": password,
+        "host": "@host@",
+        "port": "@port@",
+        "version": "@version@",
         "supervisor": "@pid@",
     }
     records = Records(record, text, _KEPT_FOR if options.keep else 0.0, record.with_suffix(".stop"))

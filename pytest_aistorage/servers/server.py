@@ -50,7 +50,9 @@ class Numbers:
         from filelock import FileLock
 
         with FileLock(f"{self._path}.lock", timeout=30):
-            state = json.loads(self._path.read_text("utf-8")) if self._path.exists() else {"next": 1, "free": []}
+            state = (
+                json.loads(self._path.read_text("utf-8")) if self._path.exists() else {"next": 1, "free": []}
+            )
             number = change(state)
             unfinished = self._path.with_suffix(".new")
             unfinished.write_text(json.dumps(state), "utf-8")
@@ -127,7 +129,9 @@ class Server:
         if self.kind == "redis" and self.owned and number >= DATABASES:
             self._numbers.give_back(number)
             raise ServerUnavailableError(
-                str(self.spec), [f"all {DATABASES - 1} logical databases are in use"], "Drop those not used any more."
+                str(self.spec),
+                [f"all {DATABASES - 1} logical databases are in use"],
+                "Drop those not used any more.",
             )
         try:
             return self._kind.create(self.url, self._name(number), owned=self.owned, number=number)
@@ -194,7 +198,9 @@ class Server:
         text = name if self.kind == "redis" and self.owned else name.removeprefix(self._name(0)[:-1])
         same_server = url.split("://")[-1].split("/")[0] == self.url.split("://")[-1].split("/")[0]
         if not same_server or not text.isascii() or not text.isdigit() or text.startswith("0"):
-            raise ConfigurationError(f"{redacted(url)} is no database that create_database() of {self.spec} made")
+            raise ConfigurationError(
+                f"{redacted(url)} is no database that create_database() of {self.spec} made"
+            )
         return int(text)
 
 

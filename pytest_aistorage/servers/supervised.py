@@ -94,7 +94,9 @@ if hasattr(os, "register_at_fork"):
 
 def sweep_roots() -> list[str]:
     """Where directories of servers and runs may lie."""
-    places = ["/dev/shm", tempfile.gettempdir(), "/tmp"] if sys.platform != "win32" else [tempfile.gettempdir()]
+    places = (
+        ["/dev/shm", tempfile.gettempdir(), "/tmp"] if sys.platform != "win32" else [tempfile.gettempdir()]
+    )
     return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
 
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from pytest_aistorage.errors import ConfigurationError
-from pytest_aistorage.servers.base import Offer, ProviderUnavailableError, ServerOptions, ServerSpec, redact, redacted
+from pytest_aistorage.servers.base import (
+    Offer,
+    ProviderUnavailableError,
+    ServerOptions,
+    ServerSpec,
+    redact,
+    redacted,
+)
 from pytest_aistorage.servers.kind import ServerKind
 
 __all__ = ["connect", "offer"]
@@ -29,7 +36,9 @@ def connect(kind: ServerKind, spec: ServerSpec, options: ServerOptions) -> tuple
         said = redact(str(error), url) or type(error).__name__
         raise ProviderUnavailableError(f"{redacted(url)}: {said}", "check the URL and the server") from error
     if not spec.accepts(version):
-        raise ProviderUnavailableError(f"{redacted(url)} is {version}, not {spec}", f"give the URL of a {spec}")
+        raise ProviderUnavailableError(
+            f"{redacted(url)} is {version}, not {spec}", f"give the URL of a {spec}"
+        )
     return url, version
 
 
@@ -50,5 +59,7 @@ def _given(kind: ServerKind, spec: ServerSpec, options: ServerOptions) -> str:
     scheme = url.partition("://")[0]
     known = _SCHEMES[kind.kind]
     if scheme not in known and scheme.partition("+")[0] not in known:
-        raise ConfigurationError(f"{redacted(url)} is no URL of a {kind.kind} server: those begin with {known[0]}://")
+        raise ConfigurationError(
+            f"{redacted(url)} is no URL of a {kind.kind} server: those begin with {known[0]}://"
+        )
     return url

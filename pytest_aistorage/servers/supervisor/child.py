@@ -73,7 +73,9 @@ class Child:
         if sys.platform == "win32":
             import subprocess
 
-            self._popen = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._popen = subprocess.Popen(
+                argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
             self.pid = self._popen.pid
         else:
             self.pid = _fork(argv, env, cwd, log, owner, death_signal)

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 import sys
 import time
 from typing import Any
 
 from .child import Child, adopt_orphans, release_shared_memory
 from .files import copy_tree, make_base, remove_tree, sweep, write_private
-from .probes import NotReadyError, mysql_version, postgres_run, postgres_says_ready, redis_version
 from .tree import SIGCONT, SIGKILL, descendants, freeze, signal_all, started_at
+from .trouble import FailedError, NotReadyError
 
-__all__ = ["FailedError", "ProcessEngine", "free_port"]
+__all__ = ["ProcessEngine"]
 
 _POLL = 0.002
 _PORTS_TRIED = 8
 _STOP_PATIENCE = 10.0
-# Below every platform's ephemeral range, so that no outgoing connection takes a port while its server is down.
-_LOWEST_PORT, _HIGHEST_PORT = 20000, 32000
-
-
-class FailedError(Exception):
-    """The server did not start, or did not do what it was told; the text says why."""
-
-
-def free_port() -> int:
-    """A TCP port on which nobody listens on the loopback interface at this moment."""
-    while True:
-        port = _LOWEST_PORT + int.from_bytes(os.urandom(4), "big") % (_HIGHEST_PORT - _LOWEST_PORT)
-        with socket.socket() as attempt:
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                continue
-        return port
 
 
 class ProcessEngine:
@@ -48,6 +26,7 @@ class ProcessEngine:
         plan: what the starter sent:
 
             - ``kind``, ``password``, ``timeout`` (seconds until the server must answer);
+            - ``port``: one that was free just now; another one is chosen where it is not any more;
             - ``root``: where its directory goes; ``sweep``: where stale ones are looked for;
             - ``template``: a data directory to copy, or None for an empty one;
             - ``argv``, ``first_argv`` (for the first start only), ``env``, ``files`` (path: text), where
@@ -62,7 +41,7 @@ class ProcessEngine:
         self._owner: tuple[int, int] | None = plan["owner"]
         self._base = ""
         self._alive = -1
-        self._port = 0
+        self._port: int = plan["port"]
         self._version: str = plan["version"]
         self._child: Child | None = None
         self._frozen: list[int] = []
@@ -85,7 +64,10 @@ class ProcessEngine:
             self._make_directory("data")
         self._make_directory("s")
         for attempt in range(_PORTS_TRIED):
-            self._port = free_port()
+            if attempt:
+                from .ports import free_port
+
+                self._port = free_port()
             for path, text in plan["files"].items():
                 write_private(self._filled(path), self._filled(text), uid, gid)
             try:
@@ -200,7 +182,9 @@ class ProcessEngine:
             raise FailedError(f"{argv[0]} can't be run: {error}") from error
         finally:
             os.close(log)
-        write_private(self._path("server.pid"), f"{self._child.pid} {started_at(self._child.pid)}", None, None)
+        write_private(
+            self._path("server.pid"), f"{self._child.pid} {started_at(self._child.pid)}", None, None
+        )
         self._await_answer(self._child, first=first)
 
     def _await_answer(self, child: Child, *, first: bool) -> None:
@@ -223,6 +207,9 @@ class ProcessEngine:
 
     def _answers(self, pid: int, *, first: bool) -> bool:
         """Whether the server is ready; on its first start the version is noted and the setup done."""
+        # Only now, while the server starts: importing `socket` takes as long as starting a Redis does.
+        from .probes import mysql_version, postgres_run, postgres_says_ready, redis_version
+
         kind = self._plan["kind"]
         if kind == "postgres":
             if not postgres_says_ready(self._path("data"), pid):

@@ -120,7 +120,7 @@ def main() -> None:
         from .engine import ProcessEngine
 
         if sys.platform != "win32":
-            import _signal
+            import signal
 
-            _signal.signal(_signal.SIGTERM, lambda *_: sys.exit(0))
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         supervise(ProcessEngine(plan), plan, 0, 1)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import socket
 
-__all__ = ["NotReadyError", "mysql_version", "postgres_run", "postgres_says_ready", "redis_version"]
+from .trouble import NotReadyError
+
+__all__ = [
+    "mysql_text_version",
+    "mysql_version",
+    "postgres_run",
+    "postgres_says_ready",
+    "redis_info_version",
+    "redis_version",
+]
 
 _PATIENCE = 2.0
-
-
-class NotReadyError(Exception):
-    """The server does not answer yet, or not as it should."""
 
 
 def postgres_says_ready(data: str, pid: int) -> bool:
@@ -65,7 +70,9 @@ def redis_version(port: int, password: str) -> str:
             connection.sendall(command.encode() + b"\r\n")
             line = stream.readline()
             if not line or line.startswith(b"-"):
-                raise NotReadyError(line.decode(errors="replace").strip() or "the server closed the connection")
+                raise NotReadyError(
+                    line.decode(errors="replace").strip() or "the server closed the connection"
+                )
         info = stream.read(int(line[1:])).decode(errors="replace")
     return redis_info_version(info)
 

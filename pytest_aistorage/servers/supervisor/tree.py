@@ -21,20 +21,17 @@ SIGKILL, SIGTERM = 9, 15
 SIGSTOP, SIGCONT = (17, 19) if sys.platform == "darwin" else (19, 18)
 
 
-def _table() -> list[tuple[int, int, str]]:
-    """Process id, parent's id and state of every process that can be seen."""
-    if sys.platform == "linux":
-        rows = []
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                fields = _stat_fields(int(name))
-                if fields:
-                    rows.append((int(name), int(fields[1]), fields[0]))
+def _table() -> list[tuple[int, int]]:
+    """Process id and parent's id of every process that can be seen."""
+    rows: list[tuple[int, int]] = []
+    if sys.platform != "linux":
+        for line in _ps("-A", "-o", "pid=,ppid=").splitlines():
+            pid, parent = line.split()
+            rows.append((int(pid), int(parent)))
         return rows
-    rows = []
-    for line in _ps("-A", "-o", "pid=,ppid=,state=").splitlines():
-        pid, parent, state = line.split()[:3]
-        rows.append((int(pid), int(parent), state))
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := _stat_fields(int(name))):
+            rows.append((int(name), int(fields[1])))
     return rows
 
 
@@ -58,7 +55,7 @@ def descendants(pid: int) -> list[int]:
     table = _table()
     found = [pid]
     for parent in found:
-        found.extend(child for child, of, _ in table if of == parent and child not in found)
+        found.extend(child for child, of in table if of == parent and child not in found)
     return found[1:]
 
 
@@ -70,18 +67,18 @@ def is_running(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    if sys.platform == "linux":
-        fields = _stat_fields(pid)
-        return bool(fields) and fields[0] not in "ZX"
-    return not _ps("-o", "state=", "-p", str(pid)).startswith("Z")
+    if sys.platform != "linux":
+        return not _ps("-o", "state=", "-p", str(pid)).startswith("Z")
+    fields = _stat_fields(pid)
+    return bool(fields) and fields[0] not in "ZX"
 
 
 def started_at(pid: int) -> str:
     """What tells a process from a later one with the same id; empty when it is gone."""
-    if sys.platform == "linux":
-        fields = _stat_fields(pid)
-        return fields[19] if len(fields) > 19 else ""
-    return _ps("-o", "lstart=", "-p", str(pid)).strip()
+    if sys.platform != "linux":
+        return _ps("-o", "lstart=", "-p", str(pid)).strip()
+    fields = _stat_fields(pid)
+    return fields[19] if len(fields) > 19 else ""
 
 
 def signal_all(pids: list[int], number: int) -> None:

@@ -24,7 +24,7 @@ def receive(fd: int) -> dict[str, Any] | None:
     body = _exactly(fd, int.from_bytes(head, "big")) if head else None
     if body is None:
         return None
-    message: dict[str, Any] = marshal.loads(body)  # noqa: S302 - from the pipe that our own child holds
+    message: dict[str, Any] = marshal.loads(body)
     return message
 
 
