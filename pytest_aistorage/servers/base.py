@@ -108,6 +108,8 @@ class ServerOptions:
         providers: the providers to try, in order, by kind (or by a spec's text); ``PROVIDERS`` where none are given.
         urls: URLs of servers to use, by a spec's text or by kind. A URL is never looked for anywhere else.
         cache_dir: for data directories ready to be copied; None: the user's cache directory.
+        data_dir: for the data of servers that are processes; None: a memory file system with room, or the directory
+            for temporary files.
         keep: leave the shared servers running for the next run.
         timeout: seconds within which a server process must answer. A container may take longer.
     """
@@ -116,6 +118,7 @@ class ServerOptions:
     providers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)
     cache_dir: Path | None = None
+    data_dir: Path | None = None
     keep: bool = False
     timeout: float = 30.0
 

@@ -59,7 +59,7 @@ def start(
         "kind": kind.kind,
         "password": password,
         "timeout": timeout,
-        "sweep": sweep_roots(),
+        "sweep": sweep_roots(options),
         "spec": str(spec),
     }
     # With the environment as it is: it says where the engine is, and how testcontainers is to behave.

@@ -1,8 +1,9 @@
 """initdb for a user without an entry in /etc/passwd, as in a container that was started with ``--user 12345``.
 
-initdb asks for the user's name only to propose it as the superuser's, which we name anyway, but gives up when
-there is none. On Linux a copy of it is made whose import of ``getpwuid`` reads ``getpwent``, which has the same
-length, ignores the argument, and returns the first entry of /etc/passwd. The server itself does not ask.
+initdb, and the server that it runs to fill the cluster, ask for the user's name only to propose it as the
+superuser's, which we name anyway, but give up when there is none. On Linux copies of both are made whose import of
+``getpwuid`` reads ``getpwent``, which has the same length, ignores the argument, and returns the first entry of
+/etc/passwd. The server that then runs on the cluster is the installed one: it does not ask.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def initdb_without_passwd_entry(initdb: Path, work: Path) -> tuple[Path, dict[st
     """
     if sys.platform == "win32" or os.geteuid() == 0 or _has_entry(os.geteuid()):
         return initdb, {}
-    program = initdb.read_bytes()
-    if sys.platform != "linux" or program.count(_ASKED) != 1:
+    postgres = initdb.with_name("postgres")
+    programs = {program: program.read_bytes() for program in (initdb, postgres)}
+    if sys.platform != "linux" or any(content.count(_ASKED) != 1 for content in programs.values()):
         raise ProviderUnavailableError(
             f"initdb refuses the uid {os.geteuid()}, which has no entry in /etc/passwd",
             "give the uid an entry in /etc/passwd",
@@ -43,14 +45,12 @@ def initdb_without_passwd_entry(initdb: Path, work: Path) -> tuple[Path, dict[st
     for place in prefix.iterdir():
         if place != initdb.parent:
             (work / place.name).symlink_to(place)
-    for place in initdb.parent.iterdir():
-        if place != initdb:
-            (bin_directory / place.name).symlink_to(place)
-    copy = bin_directory / initdb.name
-    copy.write_bytes(program.replace(_ASKED, _ASKED_INSTEAD))
-    copy.chmod(0o700)
+    for program, content in programs.items():
+        copy = bin_directory / program.name
+        copy.write_bytes(content.replace(_ASKED, _ASKED_INSTEAD))
+        copy.chmod(0o700)
     libraries = [prefix / "lib", *prefix.parent.parent.glob("*.libs")]
-    return copy, {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
+    return bin_directory / initdb.name, {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
 
 
 def _has_entry(uid: int) -> bool:

@@ -115,8 +115,8 @@ def start(
             "timeout": options.timeout,
             "template": None if template is None else str(template),
             "port": free_port(),
-            "root": _root(template),
-            "sweep": sweep_roots(),
+            "root": _root() if options.data_dir is None else str(options.data_dir),
+            "sweep": sweep_roots(options),
             "owner": owner,
         }
         try:
@@ -166,7 +166,7 @@ def _runnable(binaries: Binaries, owner: tuple[int, int]) -> Binaries:
         ) from error
 
 
-def _root(template: Path | None) -> str:
+def _root() -> str:
     """Where the data goes: into memory if there is room, else where temporary files go."""
     memory = "/dev/shm"
     usable = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)

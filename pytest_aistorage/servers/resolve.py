@@ -231,6 +231,7 @@ def _start_shared(
         "port": "@port@",
         "version": "@version@",
         "supervisor": "@pid@",
+        "data": "@data@",
     }
     records = Records(record, text, _KEPT_FOR if options.keep else 0.0, record.with_suffix(".stop"))
     try:

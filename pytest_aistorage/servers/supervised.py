@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_aistorage.servers.base import ProviderUnavailableError
+from pytest_aistorage.servers.base import ProviderUnavailableError, ServerOptions
 from pytest_aistorage.servers.supervisor import wire
 from pytest_aistorage.servers.supervisor.lease import lock_shared, try_exclusive, unlock
 
@@ -61,7 +62,7 @@ class Lease:
         if not self._files:
             return
         last = wait and try_exclusive(self._files[1])
-        if self.path.exists():
+        with contextlib.suppress(FileNotFoundError):
             os.utime(self.path)
         for descriptor in self._files:
             unlock(descriptor)
@@ -92,12 +93,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
 
 
-def sweep_roots() -> list[str]:
+def sweep_roots(options: ServerOptions) -> list[str]:
     """Where directories of servers and runs may lie."""
+    own = [] if options.data_dir is None else [str(options.data_dir)]
     places = (
         ["/dev/shm", tempfile.gettempdir(), "/tmp"] if sys.platform != "win32" else [tempfile.gettempdir()]
     )
-    return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
+    return [place for place in dict.fromkeys([*own, *places]) if os.path.isdir(place)]
 
 
 @dataclass(frozen=True, slots=True)

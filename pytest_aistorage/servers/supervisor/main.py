@@ -70,6 +70,8 @@ def supervise(engine: Engine, plan: dict[str, Any], commands: int, replies: int)
         for path in (plan["record"], plan["users"], plan["lease"]):
             if path is not None:
                 _unlink_own(path, plan)
+        if os.path.exists(plan["log"]) and not os.path.getsize(plan["log"]):
+            os.unlink(plan["log"])
         engine.sweep()
 
 
