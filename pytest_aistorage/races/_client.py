@@ -1,0 +1,205 @@
+"""One client: opens a storage and runs operations as it is told, stopping where its seams say.
+
+`main` is the nursery: a process that has imported the drivers, has no thread and no connection, and forks one
+client after another. A fork takes milliseconds, where a new interpreter that imports SQLAlchemy takes some tenths
+of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ..errors import OutcomeUnknownError
+from ..storage import AIStorage
+from .outcomes import Outcome
+from .seams import Seams
+
+__all__ = ["main", "serve"]
+
+# Whatever of it is not installed no backend here will want.
+_PRELOADED = (
+    "pytest_aistorage.backends.file",
+    "pytest_aistorage.backends.database",
+    "pytest_aistorage.backends._psycopg",
+    "pytest_aistorage.backends.redis",
+    "pytest_aistorage.races.operations",
+    "pytest_aistorage.races.stress",
+    "pymysql",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.mysql.pymysql",
+)
+
+
+class _End(BaseException):
+    """The controller hung up in the middle of an operation."""
+
+
+class _Pause:
+    """The client's end of the talk at a seam; see `seams.Pause`."""
+
+    def __init__(self, channel: Connection[Any, Any]) -> None:
+        self._channel = channel
+
+    def stop(self, did: str | None) -> None:
+        self._say(("stop", did))
+
+    def wait(self) -> None:
+        self._say(("wait",))
+
+    def _say(self, message: tuple[Any, ...]) -> None:
+        try:
+            self._channel.send(message)
+            self._channel.recv()
+        except (EOFError, OSError):
+            raise _End from None
+
+
+def serve(channel: Connection[Any, Any], load: Callable[[Any], Any] = pickle.loads) -> None:
+    """Do what the channel says until it is closed.
+
+    Args:
+        channel: carries ``(command, argument)``; each is answered once or more, the last time with ``"done"``.
+        load: turns what stands for an object in a message into the object.
+    """
+    storage: AIStorage | None = None
+    held: Any = None
+    try:
+        while True:
+            try:
+                command, argument = channel.recv()
+            except (EOFError, OSError):
+                return
+            label = ""
+            try:
+                if command == "path":
+                    sys.path[:] = argument
+                    outcome = Outcome("ok", None)
+                elif command == "open":
+                    if (
+                        held != argument or storage is None
+                    ):  # the same one again stays open, its connections with it
+                        if storage is not None:
+                            storage.close()
+                        storage, held = None, argument
+                        storage = load(argument)()
+                    outcome = Outcome("ok", storage.capabilities)
+                elif command == "close":
+                    if storage is not None:
+                        storage.close()
+                    storage = held = None
+                    outcome = Outcome("ok", None)
+                else:
+                    assert storage is not None, "no storage was opened"
+                    operation, seams = load(argument)
+                    label, outcome = _run(operation, storage, seams, channel)
+            except Exception as error:
+                outcome = _failed(error)
+            _answer(channel, label, outcome)
+    except _End:
+        return
+    finally:
+        if storage is not None:
+            with contextlib.suppress(Exception):
+                storage.close()
+
+
+def _run(
+    operation: Callable[[AIStorage], Any],
+    storage: AIStorage,
+    seams: Seams | None,
+    channel: Connection[Any, Any],
+) -> tuple[str, Outcome]:
+    if seams is None:
+        return "", Outcome("ok", operation(storage))
+    pause = _Pause(channel)
+    with seams.watching(pause) as watch:
+        if seams.starts_stopped:
+            pause.stop(None)
+        try:
+            outcome = Outcome("ok", operation(storage))
+        except Exception as error:
+            outcome = _failed(error)
+        return watch.last(), outcome
+
+
+def _failed(error: Exception) -> Outcome:
+    return Outcome("unknown" if isinstance(error, OutcomeUnknownError) else "failed", error=_portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, if it survives pickling; else its name and words. Its cause stays here: it may be a driver's."""
+    try:
+        return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _answer(channel: Connection[Any, Any], label: str, outcome: Outcome) -> None:
+    try:
+        channel.send(("done", label, outcome))
+    except (BrokenPipeError, ConnectionError):
+        raise _End from None
+    except Exception as error:  # the result can't be pickled; nothing of it was sent
+        channel.send(("done", label, Outcome("failed", error=RuntimeError(f"no result to send: {error}"))))
+
+
+# -- the nursery --------------------------------------------------------------------------------------------
+
+
+def _nursery(control: socket.socket) -> None:
+    """Fork a client for every descriptor that arrives; end them all when the other side hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
+    children: set[int] = set()
+    try:
+        while True:
+            paths, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            for pid in tuple(children):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    children.discard(pid)
+            if not paths:
+                return
+            pid = os.fork()
+            if not pid:
+                control.close()
+                _be_client(descriptors[0])
+            os.close(descriptors[0])
+            children.add(pid)
+            control.sendall(pid.to_bytes(8, "big"))
+    finally:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _be_client(descriptor: int) -> None:
+    status = 1
+    try:
+        serve(Connection(descriptor))
+        status = 0
+    finally:
+        os._exit(status)  # never back into the nursery's frames
+
+
+def main(descriptor: int) -> None:
+    """Be the nursery.
+
+    Args:
+        descriptor: of the socket over which the descriptors of clients come.
+    """
+    for module in _PRELOADED:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+    _nursery(socket.socket(fileno=descriptor))

@@ -1,0 +1,260 @@
+"""Clients of a race: processes out of a nursery, or threads where a storage isn't shared between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+from ..errors import UnsupportedOperationError
+from ._client import serve
+from .errors import RaceError, StuckError
+from .outcomes import Outcome
+
+__all__ = ["PATIENCE", "Client", "ClientPool"]
+
+PATIENCE = 30.0
+"""Seconds after which a client that says nothing is given up. No step takes so long on a machine that works."""
+
+_Channel = Connection
+
+
+class Client(ABC):
+    """One client: a channel to where it runs, and one storage that it has opened there.
+
+    Attributes:
+        channel: to be waited on by `multiprocessing.connection.wait`.
+        alive: whether it may be used again.
+    """
+
+    def __init__(self, channel: _Channel[Any, Any]) -> None:
+        self.channel = channel
+        self.alive = True
+
+    @abstractmethod
+    def packed(self, thing: object) -> object:
+        """Return what stands for an object in a message to this client."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """End it, whatever it is doing."""
+
+    def send(self, command: str, argument: object = None) -> None:
+        """Give a command; a client that has died is found out when its answer is awaited."""
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            self.channel.send((command, argument))
+
+    def answer(self, patience: float = PATIENCE) -> tuple[Any, ...]:
+        """Return its next message.
+
+        Returns:
+            ``("stop", label)``, ``("wait",)``, or ``("done", label, outcome)``, which is the last.
+
+        Raises:
+            StuckError: it said nothing in time; it is ended.
+        """
+        try:
+            if not self.channel.poll(patience):
+                self.end()
+                raise StuckError(f"a client said nothing for {patience:g} s")
+            message: tuple[Any, ...] = self.channel.recv()
+        except (EOFError, ConnectionError):
+            self.alive = False
+            return ("done", "", Outcome("died"))
+        return message
+
+    def open(self, opener: Callable[[], Any]) -> None:
+        """Let it open a storage, unless it is the one that it has open.
+
+        Raises:
+            Exception: what the opener raised.
+            RaceError: the client died of it.
+        """
+        self._told("open", self.packed(opener))
+
+    def close(self) -> None:
+        """Let it close its storage."""
+        self._told("close", None)
+
+    def call(self, operation: Callable[[Any], Any]) -> Outcome:
+        """Let it run an operation on its storage, and wait for the end."""
+        self.send("call", self.packed((operation, None)))
+        outcome: Outcome = self.answer()[2]
+        return outcome
+
+    def _told(self, command: str, argument: object) -> None:
+        self.send(command, argument)
+        outcome: Outcome = self.answer()[2]
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.kind == "died":
+            raise RaceError(f"a client died at {command!r}")
+
+
+class _Process(Client):
+    def __init__(self, channel: _Channel[Any, Any], pid: int) -> None:
+        super().__init__(channel)
+        self.pid = pid
+        self._path: list[str] = []
+
+    def packed(self, thing: object) -> object:
+        if self._path != sys.path:  # what is pickled by name must be found there, too
+            self._path = list(sys.path)
+            self._told("path", self._path)
+        packed = pickle.dumps(thing)
+        if b"__main__" in packed:
+            raise RaceError(
+                f"{thing!r} lives in __main__, which another process can't import: move it to a module"
+            )
+        return packed
+
+    def end(self) -> None:
+        self.alive = False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        # Its end of the channel closes when the kernel has dropped its locks and connections: after this they
+        # are gone.
+        deadline = time.monotonic() + PATIENCE
+        with contextlib.suppress(EOFError, ConnectionError):
+            while self.channel.poll(max(0.0, deadline - time.monotonic())):
+                self.channel.recv()
+        self.channel.close()
+
+
+class _Thread(Client):
+    def __init__(self) -> None:
+        here, there = Pipe()
+        super().__init__(here)
+        self._things: dict[int, object] = {}
+        self._numbers = itertools.count()
+        self._opened: tuple[object, int] | None = None
+        # A daemon: one that is stuck in a lock for good must not keep the interpreter from ending.
+        threading.Thread(
+            target=serve, args=(there, self._things.pop), name="race client", daemon=True
+        ).start()
+
+    def packed(self, thing: object) -> object:
+        number = next(self._numbers)
+        self._things[number] = thing
+        return number
+
+    def open(self, opener: Callable[[], Any]) -> None:
+        # By identity: a number of its own for each message would open the same storage again.
+        if self._opened is None or self._opened[0] is not opener:
+            super().open(opener)
+            self._opened = (opener, 0)
+
+    def close(self) -> None:
+        super().close()
+        self._opened = None
+
+    def end(self) -> None:
+        self.alive = False
+        self.channel.close()
+
+
+class ClientPool:
+    """Clients that are started once and used for one race after another. A context manager.
+
+    Raises:
+        UnsupportedOperationError: clients of their own process were asked for where there is no ``fork``.
+    """
+
+    def __init__(self) -> None:
+        self._nursery: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._processes: list[_Process] = []
+        self._threads: list[_Thread] = []
+
+    def clients(self, number: int, *, threads: bool = False) -> list[Client]:
+        """Return so many clients, started now or before. They belong to the caller until the next call.
+
+        Args:
+            number: how many.
+            threads: whether they are threads of this process.
+        """
+        pool: list[Any] = self._threads if threads else self._processes
+        pool[:] = [client for client in pool if client.alive]
+        while len(pool) < number:
+            pool.append(_Thread() if threads else self._forked())
+        return list(pool[:number])
+
+    def start(self) -> None:
+        """Start the nursery, so that its imports run while the caller does something else."""
+        if self._nursery is None:
+            self._nursery = _start_nursery()
+
+    def close(self) -> None:
+        """End all clients. Idempotent."""
+        for client in (*self._processes, *self._threads):
+            client.channel.close()
+        self._processes.clear()
+        self._threads.clear()
+        if self._nursery is not None:
+            process, control = self._nursery
+            self._nursery = None
+            control.close()  # at which the nursery kills what it has forked, and ends
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _forked(self) -> _Process:
+        self.start()
+        assert self._nursery is not None
+        control = self._nursery[1]
+        here, there = socket.socketpair()
+        with there:
+            try:
+                socket.send_fds(control, [b"f"], [there.fileno()])
+                pid = int.from_bytes(_exactly(control, 8), "big")
+            except OSError as error:
+                here.close()
+                raise RaceError(f"the process that starts clients has ended: {error}") from error
+        return _Process(Connection(here.detach()), pid)
+
+
+def _start_nursery() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    if not hasattr(os, "fork"):
+        raise UnsupportedOperationError("races between processes need os.fork, which this system has not")
+    here, there = socket.socketpair()
+    here.settimeout(PATIENCE)
+    root = str(Path(__file__).resolve().parents[2])  # of whichever copy of this package is running here
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    with there:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__package__}._client import main; main({there.fileno()})"],
+            pass_fds=[there.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    return process, here
+
+
+def _exactly(connection: socket.socket, number: int) -> bytes:
+    received = b""
+    while len(received) < number:
+        chunk = connection.recv(number - len(received))
+        if not chunk:
+            raise ConnectionResetError("it hung up")
+        received += chunk
+    return received
