@@ -1,0 +1,33 @@
+"""The conformance suite: subclass `AIStorageContract`, say how to open your storage, and run pytest.
+
+::
+
+    class TestMyStorage(AIStorageContract):
+        @pytest.fixture
+        def ai_storage_opener(self, tmp_path):
+            return functools.partial(MyStorage, tmp_path / "db")
+
+Needs the extra ``conformance``. The names are imported when they are first used: the processes of a race
+import this package as well, and need neither pytest nor Hypothesis.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .contract import AIStorageContract
+
+__all__ = ["AIStorageContract"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    # Before the import: only then a failed assertion shows the values that it compared.
+    pytest.register_assert_rewrite(f"{__name__}.contract")
+    from .contract import AIStorageContract
+
+    return AIStorageContract

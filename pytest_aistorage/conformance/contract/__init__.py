@@ -1,0 +1,51 @@
+"""The contract of a storage, one class a concern; `AIStorageContract` is all of them."""
+
+from __future__ import annotations
+
+from .bad_input import BadInputContract
+from .batches import BatchContract
+from .clients import Clients, ContractBase, Opener, not_applicable
+from .closing import ClosingContract
+from .compare_and_set import CompareAndSetContract
+from .describing import DescribingContract
+from .expiry import ExpiryContract
+from .listings import ListingContract
+from .queries import QueryContract
+from .records import RecordContract
+from .sharing import SharingContract
+from .updates import UpdateContract
+from .versions import VersionContract
+
+__all__ = ["AIStorageContract", "Clients", "ContractBase", "Opener", "contract_tests", "not_applicable"]
+
+
+class AIStorageContract(
+    RecordContract,
+    VersionContract,
+    CompareAndSetContract,
+    UpdateContract,
+    BatchContract,
+    ListingContract,
+    QueryContract,
+    ExpiryContract,
+    BadInputContract,
+    SharingContract,
+    ClosingContract,
+    DescribingContract,
+):
+    """What every storage promises, as tests. Subclass it and supply the fixture ``ai_storage_opener``.
+
+    The fixture returns a callable that opens one more client of the same store, which is fresh for every test;
+    picklable if the storage declares `Capability.SHARED_BETWEEN_PROCESSES`. A test of a capability that is not
+    declared does not apply, and is skipped with that reason.
+
+    Attributes:
+        capabilities: what the storage declares; None: the attribute of that name of its instances.
+    """
+
+
+def contract_tests() -> list[str]:
+    """Return the names of all contract tests, in the order of their definition."""
+    return [
+        name for base in AIStorageContract.__mro__[1:-1] for name in vars(base) if name.startswith("test_")
+    ]

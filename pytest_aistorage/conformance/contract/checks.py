@@ -1,0 +1,149 @@
+"""What the contract tests say when they fail: what was done, what was expected, what came."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ...errors import AIStorageError
+from ...progress import AIProgress
+from ...queries import same_json
+from ...storage import AIStorage
+from ...validation import checked_progress
+
+__all__ = [
+    "FIELDS",
+    "check_names",
+    "check_same",
+    "check_unchanged",
+    "difference",
+    "explore",
+    "found",
+    "names_of",
+    "refused",
+]
+
+FIELDS = tuple(
+    field.name
+    for field in dataclasses.fields(AIProgress)
+    if field.name not in ("version", "created_at", "updated_at")
+)
+"""What the caller of a save gives."""
+
+STAMPS = ("version", "created_at", "updated_at")
+"""What the storage adds."""
+
+E = TypeVar("E", bound=AIStorageError)
+
+
+def difference(wanted: AIProgress, got: object, fields: Iterable[str] = (*FIELDS, *STAMPS)) -> str:
+    """Say in which fields a record differs from the wanted one; types count. Empty: in none."""
+    if not isinstance(got, AIProgress):
+        return f"expected a record, got {got!r}"
+    lines = []
+    for field in fields:
+        expected, actual = getattr(wanted, field), getattr(got, field)
+        if isinstance(actual, float) and actual == 0.0:
+            same = same_json(expected, actual) and str(expected) == str(actual)  # 0.0 == -0.0
+        else:
+            same = same_json(expected, actual)
+        if same and hasattr(expected, "utcoffset"):
+            same = expected.utcoffset() == actual.utcoffset()
+        if not same:
+            lines.append(
+                f"  {field}: expected {expected!r} ({type(expected).__name__}), "
+                f"got {actual!r} ({type(actual).__name__})"
+            )
+    return "\n".join(lines)
+
+
+def check_same(done: str, wanted: AIProgress, got: object, *, stamps: bool = False) -> AIProgress:
+    """Fail unless a record is the wanted one, types included.
+
+    Args:
+        done: what was done, for the message.
+        wanted: as the caller gave it; its stored form is compared.
+        got: what the storage returned.
+        stamps: compare the stamps too; ``wanted`` is then what the storage returned earlier.
+    """
+    plain = wanted if stamps else checked_progress(wanted)
+    found = difference(plain, got, (*FIELDS, *STAMPS) if stamps else FIELDS)
+    if found:
+        pytest.fail(f"{done}: the record of model {wanted.model_name!r} differs\n{found}", pytrace=False)
+    assert isinstance(got, AIProgress)
+    return got
+
+
+def found(storage: AIStorage, model_name: str, done: str) -> AIProgress:
+    """Return the model's record; fail if there is none."""
+    record = storage.get_progress(model_name)
+    if record is None:
+        pytest.fail(f"{done}: get_progress({model_name!r}) returned None, expected the record", pytrace=False)
+    return record
+
+
+def check_unchanged(storage: AIStorage, before: AIProgress, done: str) -> None:
+    """Fail unless the model's record is still what it was, stamps included."""
+    check_same(
+        f"{done}, which must write nothing",
+        before,
+        found(storage, before.model_name, f"{done}, which must write nothing"),
+        stamps=True,
+    )
+
+
+def names_of(records: Iterable[AIProgress]) -> list[str]:
+    """Return the names, in the records' order."""
+    return [record.model_name for record in records]
+
+
+def check_names(done: str, wanted: Sequence[str], got: Iterable[AIProgress]) -> None:
+    """Fail unless these models came, each once and in this order."""
+    names = names_of(got)
+    if names != list(wanted):
+        missing = [name for name in wanted if name not in names]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        surplus = [name for name in names if name not in wanted]
+        faults = {"missing": missing, "twice": doubled, "unexpected": surplus}
+        said = "; ".join(f"{what} {which}" for what, which in faults.items() if which) or "another order"
+        pytest.fail(f"{done}: {said}\n  expected {list(wanted)}\n  got      {names}", pytrace=False)
+
+
+@contextmanager
+def refused(error: type[E], done: str) -> Iterator[list[E]]:
+    """Fail unless the block raises this error; the list holds it afterwards."""
+    caught: list[E] = []
+    try:
+        yield caught
+    except error as expected:
+        caught.append(expected)
+    except Exception as other:
+        pytest.fail(f"{done}: expected {error.__name__}, got {type(other).__name__}: {other}", pytrace=False)
+    if not caught:
+        pytest.fail(f"{done}: expected {error.__name__}, but nothing was raised", pytrace=False)
+
+
+def explore(check: Callable[..., None], *strategies: st.SearchStrategy[Any], share: float = 0.25) -> None:
+    """Call a check with examples drawn from the strategies; the failure shows the least one that fails.
+
+    The examples share the store of one test, which is why this is no ``@given`` on the test itself: a check
+    leaves nothing behind that the next one minds. How many there are follows Hypothesis' active profile.
+
+    Args:
+        check: called with one value of each strategy.
+        strategies: what to draw from.
+        share: of the profile's number of examples.
+    """
+    explored = settings(
+        max_examples=max(5, round(settings().max_examples * share)),
+        deadline=None,  # a server's time is not the check's
+        report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )(given(*strategies)(check))
+    explored()

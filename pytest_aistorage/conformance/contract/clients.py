@@ -1,0 +1,131 @@
+"""What every contract test stands on: clients of one fresh store, and which of the tests apply to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from ...capabilities import Capability
+from ...errors import AIStorageError
+from ...storage import AIStorage
+
+__all__ = ["Clients", "ContractBase", "Opener", "not_applicable", "requires"]
+
+Opener = Callable[[], AIStorage]
+"""Opens one more client of the same store. Picklable where the store is shared between processes."""
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+class Clients:
+    """The clients that a test opens, all of one store; closed when it ends.
+
+    Args:
+        opener: opens a client.
+        capabilities: what the storage declares; None: as its instances say.
+
+    Attributes:
+        opener: the same, for other processes.
+    """
+
+    def __init__(self, opener: Opener, capabilities: frozenset[Capability] | None = None) -> None:
+        self.opener = opener
+        self._capabilities = capabilities
+        self._open: list[AIStorage] = []
+        self._numbers = itertools.count(1)
+
+    def open(self) -> AIStorage:
+        """Open one more client."""
+        client = self.opener()
+        self._open.append(client)
+        return client
+
+    def new_name(self) -> str:
+        """Return a model name that this test has not used."""
+        return f"model-{next(self._numbers)}"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the storage declares."""
+        if self._capabilities is None:
+            client = self._open[0] if self._open else self.open()
+            found = getattr(client, "capabilities", None)
+            if not isinstance(found, frozenset):
+                pytest.fail(
+                    f"{client!r} declares no capabilities: give it, or the test class, an attribute "
+                    f"`capabilities`, a frozenset of Capability; found {found!r}"
+                )
+            self._capabilities = found
+        return self._capabilities
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for client in reversed(self._open):
+            with suppress(AIStorageError):  # what the test found wrong is the news, not what came of it
+                client.close()
+
+
+def requires(*capabilities: Capability, unless: Capability | None = None) -> Callable[[Test], Test]:
+    """Let a contract test apply only to storages that declare these capabilities.
+
+    Args:
+        capabilities: all of them.
+        unless: the test says what holds where this one is *not* declared.
+    """
+
+    def mark(test: Test) -> Test:
+        test.__dict__.update(aistorage_requires=frozenset(capabilities), aistorage_unless=unless)
+        return test
+
+    return mark
+
+
+def not_applicable(test: Callable[..., Any], declared: frozenset[Capability]) -> str | None:
+    """Say why a contract test does not apply to a storage; None: it does.
+
+    Args:
+        test: a method of the contract.
+        declared: what the storage declares.
+    """
+    missing = sorted(c.name for c in getattr(test, "aistorage_requires", frozenset()) - declared)
+    if missing:
+        return f"not applicable: the storage does not declare {', '.join(missing)}"
+    unless = getattr(test, "aistorage_unless", None)
+    if unless in declared:
+        return f"not applicable: the storage declares {unless.name}"
+    return None
+
+
+class ContractBase:
+    """The fixtures of the contract. A subclass, or a conftest.py, supplies ``ai_storage_opener``.
+
+    Attributes:
+        capabilities: what the storage declares; None: what its instances say.
+    """
+
+    capabilities: frozenset[Capability] | None = None
+
+    @pytest.fixture
+    def clients(self, ai_storage_opener: Opener) -> Iterator[Clients]:
+        """The clients of a fresh store."""
+        with Clients(ai_storage_opener, self.capabilities) as clients:
+            yield clients
+
+    @pytest.fixture
+    def storage(self, clients: Clients) -> AIStorage:
+        """A client of a fresh store."""
+        return clients.open()
+
+    @pytest.fixture(autouse=True)
+    def _applies(self, request: pytest.FixtureRequest, clients: Clients) -> None:
+        if (reason := not_applicable(request.function, clients.capabilities)) is not None:
+            pytest.skip(reason)
