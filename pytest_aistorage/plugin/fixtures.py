@@ -1,0 +1,112 @@
+"""The fixtures. Nothing is imported here before one of them is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..servers.server import PrivateServer, Server
+    from ..storage import AIStorage
+    from .factory import StoreFactory
+
+__all__ = [
+    "ai_storage",
+    "ai_storage_factory",
+    "ai_storage_opener",
+    "ai_storage_url",
+    "mysql_server",
+    "postgres_server",
+    "private_mysql_server",
+    "private_postgres_server",
+    "private_redis_server",
+    "redis_server",
+]
+
+
+@pytest.fixture
+def ai_storage_opener(request: pytest.FixtureRequest) -> Callable[[], AIStorage]:
+    """A picklable callable; each call opens one more client of the same fresh store, here or in another process.
+
+    Whoever has a storage of their own overrides this fixture, and nothing else.
+    """
+    from .access import fresh_opener
+
+    return fresh_opener(request)
+
+
+@pytest.fixture
+def ai_storage(request: pytest.FixtureRequest, ai_storage_opener: Callable[[], AIStorage]) -> AIStorage:
+    """An empty storage, on one backend after the other; closed after the test."""
+    from .access import opened
+
+    return opened(request, ai_storage_opener)
+
+
+@pytest.fixture
+def ai_storage_url(ai_storage_opener: Any) -> str:
+    """The URL of the test's store, for an application's settings. ``memory://…`` leads to it in this process only."""
+    from .access import url_of
+
+    return url_of(ai_storage_opener)
+
+
+@pytest.fixture(scope="session")
+def ai_storage_factory(request: pytest.FixtureRequest) -> StoreFactory:
+    """Gives an empty storage of its own at each call; of session scope, as Hypothesis's ``@given`` needs it."""
+    from .access import factory
+
+    return factory(request)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> Server:
+    """The run's PostgreSQL: ``url``, ``version``, ``provider``, ``create_database()``."""
+    from .access import shared
+
+    return shared(request, "postgres")
+
+
+@pytest.fixture(scope="session")
+def redis_server(request: pytest.FixtureRequest) -> Server:
+    """The run's Redis or Valkey: ``url``, ``version``, ``provider``, ``create_database()``."""
+    from .access import shared
+
+    return shared(request, "redis")
+
+
+@pytest.fixture(scope="session")
+def mysql_server(request: pytest.FixtureRequest) -> Server:
+    """The run's MySQL or MariaDB: ``url``, ``version``, ``provider``, ``create_database()``."""
+    from .access import shared
+
+    return shared(request, "mysql")
+
+
+@pytest.fixture
+def private_postgres_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
+    """A PostgreSQL of the test's own, with durable settings: ``kill()``, ``restart()``, ``pause()``, ``resume()``."""
+    from .access import private
+
+    with private(request, "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+def private_redis_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
+    """A Redis or Valkey of the test's own, with an append-only file: ``kill()``, ``restart()``, ``pause()``, …"""
+    from .access import private
+
+    with private(request, "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def private_mysql_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
+    """A MySQL or MariaDB of the test's own, with durable settings: ``kill()``, ``restart()``, ``pause()``, …"""
+    from .access import private
+
+    with private(request, "mysql") as server:
+        yield server
