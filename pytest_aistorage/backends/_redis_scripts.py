@@ -15,10 +15,11 @@ The keys of a store, behind its prefix:
 ``expiring``
     The names out of the index whose record has a time to live, scored by when it ends (milliseconds).
 
-What holds in every script: all reads come before the first write, because Redis does not undo the writes of a
-script that fails later. A key of a foreign type or a full memory thus fails a script before it has changed
-anything. Numbers stay text or below 2**53, where Lua's floats are exact; ``%.0f`` writes them, because
-``tostring`` rounds to 14 digits.
+What holds in every script: records and versions are read before the first write, because Redis does not undo
+the writes of a script that fails later; and a save first writes what takes memory, because Redis looks whether
+there is any left at the first write only. So a key of a foreign type or a full memory fails a script before it
+has changed what a reader sees. Numbers stay text or below 2**53, where Lua's floats are exact; ``%.0f`` writes
+them, because ``tostring`` rounds to 14 digits.
 """
 
 from __future__ import annotations
@@ -85,9 +86,9 @@ local function settle(index, expiring, name, version, taken)
 end
 """
 
-# write(): returns the new stamps. The order matters only if a script is refused a command half-way (an ACL
-# without SET, say): a name in the index without a record is skipped by every reader. `updated` and `now` are
-# compared as numbers, so that a clock set back does not make a record look older than it was.
+# write(): returns the new stamps. The record comes last: should the server refuse one of the commands (an ACL
+# without ZREM, say), then a name in the index without a record is skipped by every reader, and a version
+# without one is not given again. A clock set back does not make a record look older than it was.
 _WRITE = """
 local function write(index, expiring, record, version, name, fields, lifetime, live, last, created, updated)
   if not live then
@@ -102,8 +103,8 @@ local function write(index, expiring, record, version, name, fields, lifetime, l
     redis.call('SET', version, taken)
     redis.call('SET', record, stamps .. ' ' .. fields, 'KEEPTTL')
   elseif lifetime == '' then
-    redis.call('ZREM', expiring, name)
     redis.call('SET', version, taken)
+    redis.call('ZREM', expiring, name)
     redis.call('SET', record, stamps .. ' ' .. fields)
   else
     redis.call('ZADD', expiring, string.format('%.0f', milliseconds + tonumber(lifetime)), name)
