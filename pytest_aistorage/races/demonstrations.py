@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import AIStorageError
 from ..progress import AIProgress
 from ..storage import AIStorage
 from . import operations
 from .clients import ClientPool
-from .controller import Run, run_schedule, schedules
+from .controller import Run, Scenario, run_schedule, schedules
 from .schedule import KILLED, Schedule, Step
 from .subjects import Subject
 
@@ -65,38 +66,24 @@ class _Tally:
         return Finding(schedules=self._schedules, lost=self._lost, example=self._example, what=self._what)
 
 
-def lost_update(subject: Subject, pool: ClientPool, *, schedule: str | None = LOST_UPDATE) -> Finding:
+def lost_update(subject: Subject, pool: ClientPool, *, schedule: str | None = None) -> Finding:
     """Let two clients count one model up by `AIStorage.update_progress`.
 
     Args:
         subject: the backend.
         pool: where clients come from.
-        schedule: the one to run; None: all there are, of two updates and of an update beside a save.
+        schedule: the one to run, `LOST_UPDATE` for instance; None: all there are, of two updates and of an
+            update beside a save.
 
     Returns:
-        Lost are schedules in which fewer changes were kept than acknowledged.
+        Lost are schedules in which fewer changes were kept than acknowledged, or one failed.
     """
+    count, save = operations.count_up, functools.partial(operations.save, mse=0.25)
     tally = _Tally()
-
-    def count(model: str) -> Callable[[AIStorage], AIProgress]:
-        return functools.partial(operations.count_up, model_name=model)
-
-    def save(model: str) -> Callable[[AIStorage], AIProgress]:
-        return functools.partial(operations.save, model_name=model, mse=0.25)
-
     for second in (count,) if schedule is not None else (count, save):
-        store, model = subject.fresh(), subject.model()
-
-        def scenario(second: Callable[[str], Callable[[AIStorage], AIProgress]] = second):  # type: ignore[no-untyped-def]
-            nonlocal store, model
-            store, model = subject.fresh(), subject.model()
-            return subject.scenario(store, count(model), second(model))
-
-        runs = (
-            [run_schedule(scenario(), schedule, pool)] if schedule is not None else schedules(scenario, pool)
-        )
-        for run in runs:
-            tally.add(run.schedule, _missing_update(run, subject.observer(store), model))
+        case = _Case(subject, (count, second))
+        for run in case.runs(pool, schedule):
+            tally.add(run.schedule, _missing_update(run, subject.observer(case.store), case.model))
     return tally.finding()
 
 
@@ -116,48 +103,71 @@ def _missing_update(run: Run, observer: AIStorage, model: str) -> str | None:
     return None
 
 
-def torn_read(subject: Subject, pool: ClientPool) -> Finding:
-    """Let one client get a model while another saves it, in every order.
+def torn_read(subject: Subject, pool: ClientPool, *, schedule: str | None = None) -> Finding:
+    """Let one client save a model while another gets it.
 
     Args:
         subject: the backend.
         pool: where clients come from.
+        schedule: the one to run; None: all there are.
 
     Returns:
         Lost are schedules in which the reader saw neither the old record nor the new one.
     """
     tally = _Tally()
-    old: AIProgress | None = None
-
-    def scenario():  # type: ignore[no-untyped-def]
-        nonlocal old
-        store, model = subject.fresh(), subject.model()
-        old = operations.save(subject.observer(store), model, 0.5)
-        return subject.scenario(
-            store,
-            functools.partial(operations.save, model_name=model, mse=0.25),
-            functools.partial(operations.get, model_name=model),
-        )
-
-    for run in schedules(scenario, pool):
+    case = _Case(subject, (functools.partial(operations.save, mse=0.25), operations.get), saved=0.5)
+    for run in case.runs(pool, schedule):
         written, read = run.outcomes
         violation = None
         if read.kind != "ok":
             violation = f"the reader got {type(read.error).__name__}"
         elif read.value is None:
             violation = "the reader found no record"
-        elif read.value not in (old, written.value):
+        elif read.value not in (case.before, written.value):
             violation = "the reader got a record that nobody wrote"
         tally.add(run.schedule, violation)
     return tally.finding()
 
 
-def crash_half_way(subject: Subject, pool: ClientPool) -> Finding | None:
-    """Kill a client by SIGKILL at each seam of a save and of an update.
+class _Case:
+    """Operations on a store and a model that are new in each schedule.
+
+    Args:
+        subject: the backend.
+        operations: one for each client; each is given ``model_name``.
+        saved: the mse of a record that is there before; None: there is none.
+    """
+
+    def __init__(
+        self, subject: Subject, operations: tuple[Callable[..., Any], ...], saved: float | None = None
+    ) -> None:
+        self._subject = subject
+        self._operations = operations
+        self._saved = saved
+        self.before: AIProgress | None = None
+
+    def runs(self, pool: ClientPool, schedule: str | None) -> Iterator[Run]:
+        """Run one schedule, or all; meanwhile the store and the model are those of the last one."""
+        if schedule is not None:
+            yield run_schedule(self._scenario(), schedule, pool)
+        else:
+            yield from schedules(self._scenario, pool)
+
+    def _scenario(self) -> Scenario:
+        self.store, self.model = self._subject.fresh(), self._subject.model()
+        if self._saved is not None:
+            self.before = operations.save(self._subject.observer(self.store), self.model, self._saved)
+        clients = [functools.partial(operation, model_name=self.model) for operation in self._operations]
+        return self._subject.scenario(self.store, *clients)
+
+
+def crash_half_way(subject: Subject, pool: ClientPool, *, schedule: str | None = None) -> Finding | None:
+    """Kill a client by SIGKILL in the middle of a save or an update.
 
     Args:
         subject: the backend.
         pool: where clients come from.
+        schedule: the one to run, of a save; None: one for each seam of a save, and of an update.
 
     Returns:
         Lost are crashes after which an acknowledged record is gone or can't be read, or nobody can write the
@@ -165,23 +175,29 @@ def crash_half_way(subject: Subject, pool: ClientPool) -> Finding | None:
     """
     if subject.threads:
         return None
+    save = functools.partial(operations.save, mse=0.25)
     tally = _Tally()
-    for operation in (functools.partial(operations.save, mse=0.25), operations.count_up):
-        seams = 1  # the first run through tells how many there are
-        for seam in range(1_000):
-            if seam >= seams:
-                break
-            store = subject.fresh()
-            names = [subject.model() for _ in range(CRASH_BYSTANDERS)]
-            before = [operations.save(subject.observer(store), name, 0.5) for name in names]
-            scenario = subject.scenario(store, functools.partial(operation, model_name=names[0]))
-            if not seam:
-                whole = run_schedule(scenario, Schedule(()), pool).schedule.steps
-                seams = len(whole)
-                before[0] = subject.observer(store).get_progress(names[0]) or before[0]
-            run = run_schedule(scenario, Schedule((*whole[:seam], Step(0, KILLED))), pool)
-            tally.add(run.schedule, _missing_after_crash(before, subject.observer(store)))
+    if schedule is not None:
+        tally.add(*_crashed(subject, pool, save, Schedule.parse(schedule)))
+        return tally.finding()
+    for operation in (save, operations.count_up):
+        case = _Case(subject, (operation,), saved=0.5)
+        whole = next(case.runs(pool, None)).schedule.steps
+        for seam in range(len(whole)):
+            crash = Schedule((*whole[:seam], Step(0, KILLED)))
+            tally.add(*_crashed(subject, pool, operation, crash))
     return tally.finding()
+
+
+def _crashed(
+    subject: Subject, pool: ClientPool, operation: Callable[..., Any], crash: Schedule
+) -> tuple[Schedule, str | None]:
+    store = subject.fresh()
+    observer = subject.observer(store)
+    before = [operations.save(observer, subject.model(), 0.5) for _ in range(CRASH_BYSTANDERS)]
+    client = functools.partial(operation, model_name=before[0].model_name)
+    run = run_schedule(subject.scenario(store, client), crash, pool)
+    return run.schedule, _missing_after_crash(before, observer)
 
 
 def _missing_after_crash(before: list[AIProgress], observer: AIStorage) -> str | None:

@@ -72,7 +72,7 @@ class Balance:
             parts.append(f"{self.duplicates} versions acknowledged more than once")
         parts += [f"{number} x {name}" for name, number in sorted(self.errors.items())]
         if self.unreadable:
-            parts.append(f"unreadable: {self.unreadable}")
+            parts.append("what is stored can't be read")
         return ", ".join(parts)
 
 

@@ -54,7 +54,7 @@ def run_race(
     processes: int = 8,
     threads: int = 1,
     operations: int = 1000,
-    tries: int = 20,
+    tries: int = 5,
     seed: int = 0,
     time_limit: float = 120.0,
     pool: ClientPool | None = None,

@@ -1,0 +1,171 @@
+"""``aistorage prove``: the JSON file loses data, and the others don't, on whatever this machine offers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ServerUnavailableError
+from ._servers import provider_option, url_option
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from ..races import ClientPool
+    from ..races.proof import Proof
+    from ._machine import Machine, Wanted
+
+__all__ = ["command"]
+
+
+@click.command("prove")
+@click.option(
+    "--backend",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Prove this one: file, memory, sqlite, postgres, redis, mysql, a server's version after an @ "
+    "(postgres@17, redis@valkey-8, mysql@mariadb-11.8), or a registered backend. May be repeated.  "
+    "[default: all that can be had]",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How often what must lose has to lose.",
+)
+@click.option(
+    "--operations",
+    type=click.IntRange(min=50),
+    default=1000,
+    show_default=True,
+    help="Saves of one model in the stress run, by 8 clients.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the stress run.")
+@click.option("--quick", is_flag=True, help="Fewer runs and operations, and no containers.")
+@click.option(
+    "--containers/--no-containers", default=True, help="Show what a container's restart does.  [default: yes]"
+)
+@provider_option
+@url_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    runs: int,
+    operations: int,
+    seed: int,
+    quick: bool,
+    containers: bool,
+    providers: tuple[str, ...],
+    urls: dict[str, str],
+    as_json: bool,
+) -> None:
+    """Show that the JSON file loses data, and that the other backends don't.
+
+    Two clients are led through chosen interleavings, one step at a time; a client is killed half-way; eight
+    clients race; a container is replaced. Whatever a backend declares is compared with what happens.
+
+    The exit status is 0 if everything came out as declared: nothing was lost that is promised to be kept, and
+    what is not promised was lost every time. It is 1 otherwise, also if a backend that was named can't be had.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ._machine import DEFAULT, Machine, wanted
+    from ._report import document, print_report
+
+    backends = wanted(names or DEFAULT)
+    if quick:
+        runs, operations, containers = min(runs, 5), min(operations, 200), False
+    started = time.monotonic()
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    prover = _Prover(progress, runs=runs, operations=operations, seed=seed, containers=containers)
+    with Machine(backends, providers, urls) as machine:
+        proofs, unavailable = prover.prove(machine, backends)
+    elapsed = time.monotonic() - started
+    # Skipped is never passed: what was asked for by name had to be shown.
+    as_declared = all(proof.as_declared for proof in proofs) and not (names and unavailable)
+    if as_json:
+        click.echo(json.dumps(document(proofs, unavailable, elapsed, as_declared=as_declared), indent=2))
+    else:
+        print_report(Console(highlight=False), proofs, unavailable, elapsed, as_declared=as_declared)
+    ctx.exit(0 if as_declared else 1)
+
+
+class _Prover:
+    """Runs everything, and moves the progress bar."""
+
+    def __init__(
+        self, progress: Progress, *, runs: int, operations: int, seed: int, containers: bool
+    ) -> None:
+        self._progress = progress
+        self._runs = runs
+        self._operations = operations
+        self._seed = seed
+        self._containers = containers
+
+    def prove(
+        self, machine: Machine, backends: list[Wanted]
+    ) -> tuple[list[Proof], dict[str, ServerUnavailableError]]:
+        from ..races import ClientPool
+        from ..races.proof import DEMONSTRATIONS
+
+        proofs: list[Proof] = []
+        unavailable: dict[str, ServerUnavailableError] = {}
+        with self._progress as progress, ClientPool() as pool:
+            pool.start()
+            task = progress.add_task("", total=len(backends) * len(DEMONSTRATIONS))
+            for number, backend in enumerate(backends):
+                progress.update(
+                    task, description=f"{backend.name}: start", completed=number * len(DEMONSTRATIONS)
+                )
+                try:
+                    proofs.append(self._prove_one(machine, backend, pool, task))
+                except ServerUnavailableError as error:
+                    unavailable[backend.name] = error
+            progress.update(task, completed=len(backends) * len(DEMONSTRATIONS))
+        return proofs, unavailable
+
+    def _prove_one(self, machine: Machine, backend: Wanted, pool: ClientPool, task: TaskID) -> Proof:
+        from ..races import containers
+        from ..races.proof import prove
+
+        def report(demonstration: str) -> None:
+            self._progress.update(task, advance=1, description=f"{backend.name}: {demonstration}")
+
+        subject, provider = machine.subject(backend)
+        with subject:
+            proof = prove(
+                subject,
+                pool,
+                provider=provider,
+                runs=self._runs,
+                operations=self._operations,
+                seed=self._seed,
+                progress=report,
+            )
+        if self._containers and proof.problem is None:
+            if backend.name == "file":
+                report(containers.NAME)
+                proof.evidence[containers.NAME] = containers.file_in_container()
+            elif backend.spec is not None and backend.spec.kind == "postgres":
+                report(containers.NAME)
+                proof.evidence[containers.NAME] = containers.postgres_in_container(
+                    machine.options, backend.spec
+                )
+        return proof
