@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from . import fixtures as _fixtures
+from .choice import set_active
 from .fixtures import *  # noqa: F403  # pytest looks for fixtures among a plugin's names
 from .options import MARKER, add_options
 from .state import drop_state, set_state, state_of
@@ -44,6 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from .collection import deselect
 
         deselect(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin to empty the store of the test, while pytest prepares its fixtures."""
+    callspec = getattr(item, "callspec", None)
+    set_active(None if callspec is None else callspec.params.get("ai_storage_opener"))
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

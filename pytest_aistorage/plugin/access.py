@@ -10,41 +10,41 @@ import pytest
 
 from ..errors import ServerUnavailableError, UnsupportedOperationError
 from ..storage import AIStorage
+from .choice import Choice, active
 from .opener import StoreOpener
-from .selection import Choice, required_capabilities
 from .state import state_of
 
 if TYPE_CHECKING:
     from ..servers.server import PrivateServer, Server
     from .factory import StoreFactory
+    from .stores import Store
 
-__all__ = ["factory", "fresh_opener", "opened", "private", "shared", "url_of"]
+__all__ = ["factory", "fresh", "opened", "private", "shared", "url_of"]
 
 
-def fresh_opener(request: pytest.FixtureRequest) -> StoreOpener:
-    """The opener of the store of the test's backend, made fresh."""
-    name = _choice(request).name
-    run = state_of(request.config).needed_run()
+def fresh() -> tuple[Store, StoreOpener]:
+    """The store of the backend of the test that is being set up, made fresh, and its opener."""
+    choice = active.choice
+    if choice is None:
+        raise _no_choice("ai_storage_opener")
+    run = choice.state.needed_run()
     try:
-        store = run.store(name)
+        store = run.store(choice.name)
         opener = store.renew()
     except ServerUnavailableError as error:
-        run.unavailable(name, error)
-    if store.needs_settling:
-        request.addfinalizer(store.settle)
-    run.record.used[name] += 1
-    return opener
+        run.unavailable(choice.name, error)
+    run.record.used[choice.name] += 1
+    return store, opener
 
 
-def opened(request: pytest.FixtureRequest, opener: Callable[[], AIStorage]) -> AIStorage:
-    """A storage of the opener, whoever supplied it; closed after the test."""
+def opened(opener: Callable[[], AIStorage]) -> AIStorage:
+    """A storage of the opener, whoever supplied it."""
     storage = opener.open_kept() if isinstance(opener, StoreOpener) else opener()
-    request.addfinalizer(storage.close)
-    if markers := list(request.node.iter_markers("ai_storage")):
-        missing = required_capabilities(markers) - getattr(storage, "capabilities", frozenset())
-        if missing and not (isinstance(opener, StoreOpener) and opener.simulated):
-            names = ", ".join(sorted(one.name for one in missing))
-            pytest.skip(f"needs {names}, which {storage!r} does not declare")
+    choice = active.choice
+    if choice is not None and (missing := choice.requires - storage.capabilities):
+        storage.close()
+        names = ", ".join(sorted(one.name for one in missing))
+        pytest.skip(f"needs {names}, which {storage!r} does not declare")
     return storage
 
 
@@ -65,8 +65,10 @@ def factory(request: pytest.FixtureRequest) -> StoreFactory:
     """The factory of a backend."""
     from .factory import StoreFactory
 
-    name = _choice(request).name
-    run = state_of(request.config).needed_run()
+    choice = getattr(request, "param", None)
+    if not isinstance(choice, Choice):
+        raise _no_choice("ai_storage_factory")
+    name, run = choice.name, choice.state.needed_run()
     try:
         made = StoreFactory(run, name)
     except ServerUnavailableError as error:
@@ -111,11 +113,8 @@ def private(request: pytest.FixtureRequest, kind: str) -> Iterator[PrivateServer
         yield server
 
 
-def _choice(request: pytest.FixtureRequest) -> Choice:
-    choice = getattr(request, "param", None)
-    if not isinstance(choice, Choice):
-        raise pytest.UsageError(
-            f"{request.fixturename} was asked for by getfixturevalue(), which can't choose a backend: "
-            "name it among the test's arguments, or by @pytest.mark.usefixtures"
-        )
-    return choice
+def _no_choice(fixture: str) -> pytest.UsageError:
+    return pytest.UsageError(
+        f"{fixture} was asked for by getfixturevalue(), which can't choose a backend: "
+        "name it among the test's arguments, or by @pytest.mark.usefixtures"
+    )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .selection import Choice, choices, is_ours, unmet_by_class
+from .choice import Choice
+from .selection import choices, is_ours, unmet_by_class
 from .state import state_of
 
 __all__ = ["deselect", "parametrize"]
@@ -29,7 +30,7 @@ def parametrize(metafunc: pytest.Metafunc, fixtures: tuple[str, ...], module: st
                 state.excluded = True
                 state.excluded_functions.add((metafunc.cls, metafunc.function))
             return
-        found = choices(markers, state.settings)
+        found = choices(markers, state)
     except ValueError as error:
         raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
     state.excluded = state.excluded or any(choice.excluded for choice in found)

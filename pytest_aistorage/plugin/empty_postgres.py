@@ -70,14 +70,25 @@ class PostgresEmptier(Emptier):
     def __init__(self, url: str, kept_tables: tuple[str, ...], create_tables: Callable[[], None]) -> None:
         super().__init__(url, kept_tables, create_tables)
         self._connection: Any = None
+        self._is_pending = False
         self._shape: int | None = None
         self._connect()
         self._prepare()
 
+    def begin(self) -> None:
+        """See `Emptier.begin`."""
+        if self._is_pending:
+            self._answer()
+        try:
+            self._connection.pgconn.send_query(_CALL)
+        except psycopg.OperationalError:
+            return  # a broken connection: `empty` finds out what is the matter
+        self._is_pending = True
+
     def empty(self) -> None:
         """See `Emptier.empty`."""
         for _ in range(_ATTEMPTS):
-            result = self._connection.pgconn.exec_(_CALL)
+            result = self._answer()
             if result.status == ExecStatus.TUPLES_OK:
                 answer = result.get_value(0, 0)
                 if answer == _DONE:
@@ -105,7 +116,19 @@ class PostgresEmptier(Emptier):
         """Close the connection."""
         self._connection.close()
 
+    def _answer(self) -> Any:
+        """What the function returned, called now or by `begin`."""
+        pgconn = self._connection.pgconn
+        if not self._is_pending:
+            return pgconn.exec_(_CALL)
+        self._is_pending = False
+        result = pgconn.get_result()
+        while (following := pgconn.get_result()) is not None:
+            result = following
+        return pgconn.exec_(_CALL) if result is None else result
+
     def _connect(self) -> None:
+        self._is_pending = False
         if self._connection is not None:
             self._connection.close()
         target = config.StorageURL.parse(self._url)

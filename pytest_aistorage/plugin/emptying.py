@@ -32,6 +32,9 @@ class Emptier(ABC):
         self._kept_tables = kept_tables
         self._create_tables = create_tables
 
+    def begin(self) -> None:  # noqa: B027  # not every driver can send without waiting
+        """Send the message, if that can be done without waiting for the answer; `empty` or `begin` follows."""
+
     @abstractmethod
     def empty(self) -> None:
         """Empty the tables, and see that the storage's own are there and as they were.

@@ -27,22 +27,26 @@ __all__ = [
 
 
 @pytest.fixture
-def ai_storage_opener(request: pytest.FixtureRequest) -> Callable[[], AIStorage]:
+def ai_storage_opener() -> Iterator[Callable[[], AIStorage]]:
     """A picklable callable; each call opens one more client of the same fresh store, here or in another process.
 
     Whoever has a storage of their own overrides this fixture, and nothing else.
     """
-    from .access import fresh_opener
+    from .access import fresh
 
-    return fresh_opener(request)
+    store, opener = fresh()
+    yield opener
+    store.settle()
 
 
 @pytest.fixture
-def ai_storage(request: pytest.FixtureRequest, ai_storage_opener: Callable[[], AIStorage]) -> AIStorage:
+def ai_storage(ai_storage_opener: Callable[[], AIStorage]) -> Iterator[AIStorage]:
     """An empty storage, on one backend after the other; closed after the test."""
     from .access import opened
 
-    return opened(request, ai_storage_opener)
+    storage = opened(ai_storage_opener)
+    yield storage
+    storage.close()
 
 
 @pytest.fixture

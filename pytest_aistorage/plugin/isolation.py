@@ -69,14 +69,16 @@ class SQLStore(Store):
         keep: whether the server outlives the run, so that the database has to be dropped.
     """
 
-    needs_settling = False
-
     def __init__(self, name: str, server: Server, kept_tables: tuple[str, ...], *, keep: bool) -> None:
         self._name = name
         self._server = server
         self._kept_tables = kept_tables
         self._drops = keep or not server.owned
         self._start()
+
+    def begin(self) -> None:
+        """Send the message; the answer can wait."""
+        self._emptier.begin()
 
     def renew(self) -> StoreOpener:
         """Empty the tables; create ours again, or the database, where a test took them away or changed them."""

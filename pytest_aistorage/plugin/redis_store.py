@@ -35,8 +35,6 @@ class RedisStore(Store):
         keep: whether the server outlives the run, so that the database has to be dropped.
     """
 
-    needs_settling = False
-
     def __init__(self, name: str, server: Server, *, keep: bool) -> None:
         self._server = server
         self._url = server.create_database()
@@ -48,7 +46,18 @@ class RedisStore(Store):
         )
         self._client: Any = redis.Redis(connection_pool=pool)
         self._flusher: Any = pool.make_connection()  # type: ignore[no-untyped-call]  # the driver's
+        self._is_pending = False
         self._opener = StoreOpener(self._url, open_storage, backend=name, kept=self._open)
+
+    def begin(self) -> None:
+        """Send the command; the answer can wait."""
+        if self._prefix is None:
+            try:
+                if self._is_pending:
+                    self._receive()
+                self._send()
+            except (redis.ConnectionError, redis.TimeoutError, OSError):
+                self._is_pending = False  # then `renew` sends it
 
     def renew(self) -> StoreOpener:
         """Empty it by one command on a connection that nobody else uses."""
@@ -56,11 +65,14 @@ class RedisStore(Store):
             self._unlink(self._prefix)
             return self._opener
         try:
-            self._flush()
+            if not self._is_pending:
+                self._send()
+            self._receive()
         except (redis.ConnectionError, redis.TimeoutError, OSError):
             # A test may have closed all connections of the server; the second time ours is a new one.
             self._flusher.disconnect()
-            self._flush()
+            self._send()
+            self._receive()
         return self._opener
 
     def settle(self) -> None:
@@ -77,8 +89,12 @@ class RedisStore(Store):
     def _open(self) -> AIStorage:
         return RedisStorage(redis=self._client, prefix=self._prefix)
 
-    def _flush(self) -> None:
+    def _send(self) -> None:
         self._flusher.send_packed_command(_FLUSHDB)
+        self._is_pending = True
+
+    def _receive(self) -> None:
+        self._is_pending = False
         self._flusher.read_response()
 
     def _unlink(self, prefix: str) -> None:

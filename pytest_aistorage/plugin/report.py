@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ServerUnavailableError
 from .access import server_name
+from .choice import Choice
 from .names import SERVER_KINDS
-from .selection import Choice
 
 if TYPE_CHECKING:
     import pytest

@@ -168,6 +168,10 @@ class Run:
             found = self._stores[name] = self._new(name)
         return found
 
+    def opened_store(self, name: str) -> Store | None:
+        """The same, if it is open already."""
+        return self._stores.get(name)
+
     def another_store(self, name: str) -> Store:
         """One more store of a backend; the run closes it in the end.
 

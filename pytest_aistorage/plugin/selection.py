@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from ..capabilities import Capability
+from .choice import Choice
 from .names import check_name, class_capabilities, declared
-from .options import Settings, stands_for
+from .options import stands_for
+from .state import State
 
-__all__ = ["Choice", "choices", "is_ours", "required_capabilities", "unmet_by_class"]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The parameter of a test.
-
-    Attributes:
-        name: the backend's.
-        excluded: whether the test is to be deselected. It is generated all the same, so that it is counted.
-        requires: capabilities that only the opened storage can tell of.
-    """
-
-    name: str
-    excluded: bool = False
-    requires: frozenset[Capability] = frozenset()
+__all__ = ["choices", "is_ours", "required_capabilities", "unmet_by_class"]
 
 
-def choices(markers: list[pytest.Mark], settings: Settings) -> list[Choice]:
+def choices(markers: list[pytest.Mark], state: State) -> list[Choice]:
     """The parameters of a test, given its markers, the closest first.
 
     Raises:
         ValueError: a marker is wrong; the text says how.
     """
+    settings = state.settings
     named = next((mark.args for mark in markers if mark.args), None)
     requires = required_capabilities(markers)
     if named is None:
@@ -48,7 +35,7 @@ def choices(markers: list[pytest.Mark], settings: Settings) -> list[Choice]:
     wanted: dict[str, bool] = {}
     for name, is_wanted in candidates:
         wanted[name] = wanted.get(name, False) or is_wanted
-    return [_choice(name, is_wanted, requires) for name, is_wanted in wanted.items()]
+    return [_choice(name, state, is_wanted, requires) for name, is_wanted in wanted.items()]
 
 
 def _filtered(name: str, only: tuple[str, ...]) -> list[tuple[str, bool]]:
@@ -60,15 +47,15 @@ def _filtered(name: str, only: tuple[str, ...]) -> list[tuple[str, bool]]:
     return found or [(name, False)]
 
 
-def _choice(name: str, wanted: bool, requires: frozenset[Capability]) -> Choice:
+def _choice(name: str, state: State, wanted: bool, requires: frozenset[Capability]) -> Choice:
     if not wanted:
-        return Choice(name, excluded=True)
+        return Choice(name, state, excluded=True)
     if not requires:
-        return Choice(name)
+        return Choice(name, state)
     known = declared(name)
     if known is None:
-        return Choice(name, requires=requires)
-    return Choice(name, excluded=not requires <= known)
+        return Choice(name, state, requires=requires)
+    return Choice(name, state, excluded=not requires <= known)
 
 
 def required_capabilities(markers: Iterable[pytest.Mark]) -> frozenset[Capability]:

@@ -20,13 +20,10 @@ __all__ = ["FakeRedisStore", "MemoryStore", "PathStore", "Store", "path_store"]
 
 
 class Store(ABC):
-    """One store that tests use one after the other.
+    """One store that tests use one after the other."""
 
-    Attributes:
-        needs_settling: whether `settle` does anything; it is not called otherwise.
-    """
-
-    needs_settling = True
+    def begin(self) -> None:  # noqa: B027  # most have nothing to do ahead
+        """Begin to empty it, without waiting; `renew` follows, or `begin` again if the test's setup failed."""
 
     @abstractmethod
     def renew(self) -> StoreOpener:
@@ -125,8 +122,6 @@ class FakeRedisStore(Store):
     Raises:
         ServerUnavailableError: fakeredis is not installed, or can't run scripts.
     """
-
-    needs_settling = False
 
     def __init__(self) -> None:
         try:
