@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import click
 
 from ..backends.file import FileStorage
-from ..errors import AIStorageError, ConfigurationError
+from ..errors import ConfigurationError
 from ..races.subjects import Subject
 from ..registry import backend_class, backend_names
-from ..servers.base import ServerOptions, ServerSpec
+from ..servers.base import ServerSpec
 from ..servers.resolve import shared_server
 from ..servers.run_directory import RunDirectory
 from ..servers.server import Server
 from ._servers import SERVERS, server_options
 
-__all__ = ["DEFAULT", "Machine", "Wanted", "wanted"]
+__all__ = ["DEFAULT", "Background", "Machine", "Wanted", "wanted"]
 
 DEFAULT = ("file", "memory", "sqlite", *SERVERS)
 """What is proven where no backend is named."""
+
+T = TypeVar("T")
 
 _LOCAL = ("file", "memory", "sqlite")
 
@@ -67,36 +70,39 @@ def _registered() -> list[str]:
     return [name for name in backend_names() if name not in ("memory", "file", "database", "redis")]
 
 
-class _Starting:
-    """A server on its way, in a thread of its own.
+class Background(Generic[T]):
+    """Work in a thread of its own, begun at once.
 
-    A daemon: Ctrl-C does not wait for it, and what it has started ends when it finds our process gone.
+    A daemon: Ctrl-C does not wait for it. Servers and containers that it has started end when they find our
+    process gone.
+
+    Args:
+        work: what to do.
     """
 
-    def __init__(self, spec: ServerSpec, options: ServerOptions) -> None:
-        self._server: Server | None = None
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._done: list[T] = []
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._start, args=(spec, options), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def _start(self, spec: ServerSpec, options: ServerOptions) -> None:
-        try:
-            self._server = shared_server(spec, options)
-        except Exception as error:  # raised again where the server is asked for
-            self._error = error
-
-    def result(self) -> Server:
+    def result(self) -> T:
+        """Wait for the end; return what the work returned, or raise what it raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error
-        assert self._server is not None  # one of the two
-        return self._server
+        return self._done[0]
 
-    def close(self, database: str | None) -> None:
-        if self._server is not None:
-            if database is not None and not self._server.owned:
-                self._server.drop_database(database)
-            self._server.close()
+    def so_far(self) -> T | None:
+        """Return the result if it is there already."""
+        return self._done[0] if self._done else None
+
+    def _run(self) -> None:
+        try:
+            self._done.append(self._work())
+        except Exception as error:  # raised again where the result is asked for
+            self._error = error
 
 
 class Machine:
@@ -114,7 +120,7 @@ class Machine:
         specs = [backend.spec for backend in backends if backend.spec is not None]
         self._directory = RunDirectory()
         self.options = server_options(self._directory.path, specs, providers, urls)
-        self._starting = {spec: _Starting(spec, self.options) for spec in specs}
+        self._servers = {spec: Background(partial(shared_server, spec, self.options)) for spec in specs}
         self._databases: dict[ServerSpec, str] = {}
 
     def subject(self, backend: Wanted) -> tuple[Subject, str | None]:
@@ -125,7 +131,7 @@ class Machine:
             ConfigurationError: a registered backend that can't be opened.
         """
         if backend.spec is not None:
-            server = self._starting[backend.spec].result()
+            server = self._servers[backend.spec].result()
             url = self._databases[backend.spec] = server.create_database()
             return Subject.of_url(backend.name, url), server.provider
         place = self._directory.path / backend.name
@@ -140,13 +146,22 @@ class Machine:
     def close(self) -> None:
         """End the servers, and remove what was made."""
         try:
-            for spec, starting in self._starting.items():
-                try:
-                    starting.close(self._databases.get(spec))
-                except AIStorageError as error:
-                    click.echo(f"{spec}: {error}", err=True)
+            for spec, starting in self._servers.items():
+                if (server := starting.so_far()) is not None:
+                    self._close(server, self._databases.get(spec))
         finally:
             self._directory.close()
+
+    def _close(self, server: Server, database: str | None) -> None:
+        try:
+            if database is not None and not server.owned:
+                server.drop_database(database)
+        except (
+            Exception
+        ) as error:  # a driver's: the server is gone, say; the others are to be closed all the same
+            click.echo(f"{server.spec}: the database could not be dropped: {type(error).__name__}", err=True)
+        finally:
+            server.close()
 
     def __enter__(self) -> Self:
         return self

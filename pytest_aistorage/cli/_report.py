@@ -43,9 +43,13 @@ def print_report(
         as_declared: whether everything came out as declared.
     """
     table = Table(
-        box=box.SIMPLE_HEAD, title="In how many cases was acknowledged data lost?", title_style="bold"
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # so that it fits into 80 columns
+        show_edge=False,
+        title="In how many cases was acknowledged data lost?",
+        title_style="bold",
     )
-    table.add_column("backend", no_wrap=True)
+    table.add_column("backend", overflow="fold", min_width=16)
     for name in DEMONSTRATIONS:
         table.add_column(_HEADINGS[name], justify="right", no_wrap=True)
     table.add_column("shown", no_wrap=True)
@@ -54,19 +58,19 @@ def print_report(
             _name(proof), *(_cell(proof.evidence.get(name)) for name in DEMONSTRATIONS), _verdict(proof)
         )
     console.print(table)
+    console.print()
     for line in _details(proofs):
         console.print(line, soft_wrap=True)
     for name, error in unavailable.items():
-        console.print(
-            Text(f"{name}: could not be had here: {'; '.join(error.reasons)}.", style="yellow"),
-            soft_wrap=True,
-        )
+        reasons = "; ".join(error.reasons)
+        console.print(Text(f"{name} could not be had here: {reasons}.", style="yellow"), soft_wrap=True)
         console.print(Text(f"  {error.remedy}"), soft_wrap=True)
-    console.print(_claim(proofs), soft_wrap=True)
-    said = "Everything came out as declared" if as_declared else "Not everything came out as declared"
-    console.print(
-        Text(f"{said} ({elapsed:.1f} s).", style="bold green" if as_declared else "bold red"), soft_wrap=True
-    )
+    if (claim := _claim(proofs)) is not None:
+        console.print(claim, soft_wrap=True)
+    verdict = Text(f"Everything came out as declared ({elapsed:.1f} s).", style="bold green")
+    if not as_declared:
+        verdict = Text(f"Not everything came out as declared ({elapsed:.1f} s).", style="bold red")
+    console.print(verdict, soft_wrap=True)
 
 
 def _name(proof: Proof) -> Text:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -16,10 +18,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ..races import ClientPool
-    from ..races.proof import Proof
+    from ..races.proof import Evidence, Proof
     from ._machine import Machine, Wanted
 
 __all__ = ["command"]
+
+# Columns of the table. A narrower terminal wraps its lines; the table would drop columns.
+_LEAST_WIDTH = 80
 
 
 @click.command("prove")
@@ -103,7 +108,9 @@ def command(
     if as_json:
         click.echo(json.dumps(document(proofs, unavailable, elapsed, as_declared=as_declared), indent=2))
     else:
-        print_report(Console(highlight=False), proofs, unavailable, elapsed, as_declared=as_declared)
+        console = Console(highlight=False)
+        console.width = max(console.width, _LEAST_WIDTH)
+        print_report(console, proofs, unavailable, elapsed, as_declared=as_declared)
     ctx.exit(0 if as_declared else 1)
 
 
@@ -125,24 +132,32 @@ class _Prover:
         from ..races import ClientPool
         from ..races.proof import DEMONSTRATIONS
 
-        proofs: list[Proof] = []
+        proofs: dict[str, Proof] = {}
         unavailable: dict[str, ServerUnavailableError] = {}
+        from ._machine import Background
+
+        # Most of it is waiting for the engine, so it goes on beside the rest.
+        restarts = {b.name: Background(work) for b in backends if (work := self._restart(machine, b))}
         with self._progress as progress, ClientPool() as pool:
             pool.start()
-            task = progress.add_task("", total=len(backends) * len(DEMONSTRATIONS))
+            steps = len(DEMONSTRATIONS) - 1
+            task = progress.add_task("", total=len(backends) * steps + len(restarts))
             for number, backend in enumerate(backends):
-                progress.update(
-                    task, description=f"{backend.name}: start", completed=number * len(DEMONSTRATIONS)
-                )
+                progress.update(task, description=f"{backend.name}: start", completed=number * steps)
                 try:
-                    proofs.append(self._prove_one(machine, backend, pool, task))
+                    proofs[backend.name] = self._prove_one(machine, backend, pool, task)
                 except ServerUnavailableError as error:
                     unavailable[backend.name] = error
-            progress.update(task, completed=len(backends) * len(DEMONSTRATIONS))
-        return proofs, unavailable
+            progress.update(task, completed=len(backends) * steps)
+            for name, restart in restarts.items():
+                if name in proofs:
+                    progress.update(task, description=f"{name}: container restart")
+                    evidence = restart.result()
+                    proofs[name].evidence[evidence.name] = evidence
+                progress.update(task, advance=1)
+        return list(proofs.values()), unavailable
 
     def _prove_one(self, machine: Machine, backend: Wanted, pool: ClientPool, task: TaskID) -> Proof:
-        from ..races import containers
         from ..races.proof import prove
 
         def report(demonstration: str) -> None:
@@ -150,7 +165,7 @@ class _Prover:
 
         subject, provider = machine.subject(backend)
         with subject:
-            proof = prove(
+            return prove(
                 subject,
                 pool,
                 provider=provider,
@@ -159,13 +174,15 @@ class _Prover:
                 seed=self._seed,
                 progress=report,
             )
-        if self._containers and proof.problem is None:
-            if backend.name == "file":
-                report(containers.NAME)
-                proof.evidence[containers.NAME] = containers.file_in_container()
-            elif backend.spec is not None and backend.spec.kind == "postgres":
-                report(containers.NAME)
-                proof.evidence[containers.NAME] = containers.postgres_in_container(
-                    machine.options, backend.spec
-                )
-        return proof
+
+    def _restart(self, machine: Machine, backend: Wanted) -> Callable[[], Evidence] | None:
+        """What shows a container's restart for this backend, if anything does."""
+        from ..races import containers
+
+        if not self._containers:
+            return None
+        if backend.name == "file":
+            return containers.file_in_container
+        if backend.spec is not None and backend.spec.kind == "postgres":
+            return partial(containers.postgres_in_container, machine.options, backend.spec)
+        return None

@@ -47,6 +47,9 @@ with open_storage(os.environ["AI_STORAGE_URL"]) as storage:
     print(json.dumps(sorted(record.model_name for record in storage.load_progress())))
 """
 
+# Seconds that an application's container lives, if nobody removes it before.
+_APPLICATION_LIFE = "120"
+
 # What the application needs to talk to PostgreSQL.
 _DRIVER = ("sqlalchemy", "typing_extensions", "psycopg", "psycopg-binary")
 
@@ -58,20 +61,14 @@ class _NotShown(Exception):
     """Why the restart can't be shown here."""
 
 
-def file_in_container(progress: Callable[[str], None] = lambda text: None) -> Evidence:
-    """Let an application in a container save to its JSON file, and replace the container.
-
-    Args:
-        progress: called with what is being done.
-    """
+def file_in_container() -> Evidence:
+    """Let an application in a container save to its JSON file, and replace the container."""
     try:
         client = _engine()
         mine = sys.version_info[:2]
-        image = _image(client, [mine, *(version for version in _PYTHONS if version != mine)], progress)
+        image = _image(client, [mine, *(version for version in _PYTHONS if version != mine)])
         code = _archive()
-        progress("application saves")
         saved = _application(client, image, code, _SAVE, _FILE_URL)
-        progress("container replaced")
         kept = _application(client, image, code, _LOAD, _FILE_URL)
     except _NotShown as error:
         return _not_shown(promised=False, reason=str(error))
@@ -87,37 +84,31 @@ def file_in_container(progress: Callable[[str], None] = lambda text: None) -> Ev
     )
 
 
-def postgres_in_container(
-    options: ServerOptions, spec: ServerSpec, progress: Callable[[str], None] = lambda text: None
-) -> Evidence:
+def postgres_in_container(options: ServerOptions, spec: ServerSpec) -> Evidence:
     """Replace the application's container, and restart the container of its PostgreSQL.
 
     Args:
         options: of the servers layer.
         spec: which PostgreSQL.
-        progress: called with what is being done.
     """
     try:
         client = _engine()
-        progress(f"{spec} in a container")
         try:
             server = private_server(spec, _containers_only(options, spec), durable=True)
         except ServerUnavailableError as error:
             raise _NotShown("; ".join(error.reasons)) from error
         with server:
-            return _restarted(client, server, progress)
+            return _restarted(client, server)
     except _NotShown as error:
         return _not_shown(promised=True, reason=str(error))
 
 
-def _restarted(client: Any, server: PrivateServer, progress: Callable[[str], None]) -> Evidence:
+def _restarted(client: Any, server: PrivateServer) -> Evidence:
     url = server.create_database()
     said: list[str] = []
     try:
-        run = _application_with_driver(client, progress)
-        progress("application saves")
+        run = _application_with_driver(client)
         saved = run(_SAVE, url)
-        progress("application's container replaced")
         kept = run(_LOAD, url)
         said.append(
             f"{len(saved)} records acknowledged, {len(kept)} after the application's container was replaced"
@@ -127,7 +118,6 @@ def _restarted(client: Any, server: PrivateServer, progress: Callable[[str], Non
             saved = [storage.save_progress(AIProgress(model_name=n, mse=0.5)).model_name for n in _MODELS]
         kept = saved
         said.append(f"{len(saved)} records acknowledged (no container of the application: {error})")
-    progress("server's container restarted")
     server.restart()
     with open_storage(url) as storage:
         after = [record.model_name for record in storage.load_progress()]
@@ -174,12 +164,11 @@ def _engine() -> Any:
     return DockerClient().client
 
 
-def _image(client: Any, versions: Sequence[tuple[int, int]], progress: Callable[[str], None]) -> str:
+def _image(client: Any, versions: Sequence[tuple[int, int]]) -> str:
     """An image of Python that is there, or can be pulled. Raises _NotShown."""
     from docker.errors import DockerException
 
     names = [f"python:{major}.{minor}-slim" for major, minor in versions]
-    problem = ""
     try:
         there = {tag for image in client.images.list() for tag in image.tags}
     except DockerException as error:
@@ -187,15 +176,11 @@ def _image(client: Any, versions: Sequence[tuple[int, int]], progress: Callable[
     for name in names:
         if name in there:
             return name
-    for name in names[:1]:
-        progress(f"pulling {name}")
-        try:
-            client.images.pull(name)
-        except DockerException as error:
-            problem = _brief(error)
-        else:
-            return name
-    raise _NotShown(f"the image {names[0]} is not there and can't be pulled: {problem}")
+    try:
+        client.images.pull(names[0])
+    except DockerException as error:
+        raise _NotShown(f"the image {names[0]} is not there and can't be pulled: {_brief(error)}") from error
+    return names[0]
 
 
 def _application(
@@ -213,16 +198,15 @@ def _application(
     try:
         container = client.containers.create(
             image,
-            ["python3", "-c", program],
+            ["sleep", _APPLICATION_LIFE],
             environment={"AI_STORAGE_URL": url, "PYTHONPATH": _ROOT},
             network_mode=network,
             auto_remove=True,  # by the engine: also if we are killed
         )
         try:
             container.put_archive("/", code)
-            output = container.attach(stream=True, stdout=True, stderr=True)
             container.start()
-            said = b"".join(output).decode(errors="replace")
+            said = container.exec_run(["python3", "-c", program]).output.decode(errors="replace")
         finally:
             with contextlib.suppress(NotFound, APIError):  # the engine has removed it, or is about to
                 container.remove(force=True)
@@ -239,7 +223,7 @@ def _application(
     return found
 
 
-def _application_with_driver(client: Any, progress: Callable[[str], None]) -> Callable[[str, str], list[str]]:
+def _application_with_driver(client: Any) -> Callable[[str, str], list[str]]:
     """An application's container with the driver of this interpreter copied in: there is no pip inside.
 
     Raises:
@@ -248,7 +232,7 @@ def _application_with_driver(client: Any, progress: Callable[[str], None]) -> Ca
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         raise _NotShown("the driver that is installed here is not for Linux with glibc")
     mine = sys.version_info[:2]
-    image = _image(client, [mine], progress)
+    image = _image(client, [mine])
     try:
         code = _archive(_DRIVER)
     except PackageNotFoundError as error:

@@ -33,6 +33,9 @@ class LockProbe(Protocol):
     def waiting(self) -> int | None:
         """Return how many; None where it can't be told, so that `LOCK_LIMIT` decides."""
 
+    def close(self) -> None:
+        """Give up the connection to the server."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,24 +83,35 @@ def lost_update(subject: Subject, pool: ClientPool, *, schedule: str | None = No
     for second in (count,) if schedule is not None else (count, save):
         case = _Case(subject, (count, second))
         for run in case.runs(pool, schedule):
-            tally.add(run.schedule, _missing_update(run, subject.observer(case.store), case.model))
+            observer = subject.observer(case.store)
+            tally.add(run.schedule, _missing_update(run, observer, case.model, (True, second is count)))
     return tally.finding()
 
 
-def _missing_update(run: Run, observer: AIStorage, model: str) -> str | None:
-    acknowledged = sorted(outcome.value.version for outcome in run.outcomes if outcome.kind == "ok")
+def _missing_update(run: Run, observer: AIStorage, model: str, counting: Sequence[bool]) -> str | None:
+    """What is wrong with the outcomes, given which of the operations count up; None if nothing is."""
     for number, outcome in enumerate(run.outcomes):
         if outcome.kind != "ok":
             return f"P{number + 1} failed: {type(outcome.error).__name__}"
+    acknowledged = sorted(
+        ((outcome.value, counts) for outcome, counts in zip(run.outcomes, counting, strict=True)),
+        key=lambda pair: pair[0].version,
+    )
     try:
         kept = observer.get_progress(model)
     except AIStorageError as error:
         return f"{len(acknowledged)} acknowledged, then {type(error).__name__}"
+    versions = [record.version for record, _ in acknowledged]
     version = 0 if kept is None else kept.version
-    if acknowledged != list(range(1, len(run.outcomes) + 1)) or version != len(acknowledged):
-        versions = " and ".join(f"version {number}" for number in acknowledged)
-        return f"{versions} acknowledged, version {version} kept"
-    return None
+    if versions != list(range(1, len(versions) + 1)) or version != len(versions):
+        said = " and ".join(f"version {number}" for number in versions)
+        return f"{said} acknowledged, version {version} kept"
+    before = 0
+    for record, counts in acknowledged:
+        if counts and record.training_samples != before + 1:
+            return f"version {record.version} counted from {record.training_samples - 1}, not from {before}"
+        before = record.training_samples or 0
+    return None if kept == acknowledged[-1][0] else "what is stored is not what was acknowledged last"
 
 
 def torn_read(subject: Subject, pool: ClientPool, *, schedule: str | None = None) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 from ..config import StorageURL
@@ -24,19 +26,49 @@ def probe_for(url: str) -> LockProbe | None:
     return None
 
 
-class _Postgres:
-    """By ``pg_blocking_pids``."""
+class _ServerProbe(ABC):
+    """One connection of its own. A server that can't be asked, or not by this user, is not asked again."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = StorageURL.parse(url).without("timeout", "pool_size", "max_overflow")
         self._connection: Any = None
+        self._given_up = False
 
     def waiting(self) -> int | None:
-        if self._connection is None:
-            import psycopg
+        if self._given_up:
+            return None
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._count()
+        except Exception:  # a driver's; the time limit decides instead
+            self._given_up = True
+            self.close()
+            return None
 
-            parts = StorageURL.parse(self._url).without("timeout", "pool_size", "max_overflow").render()
-            self._connection = psycopg.connect("postgresql" + parts[parts.index(":") :], autocommit=True)
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):  # a driver's, of a connection that is gone already
+                connection.close()
+
+    @abstractmethod
+    def _connect(self) -> Any: ...
+
+    @abstractmethod
+    def _count(self) -> int: ...
+
+
+class _Postgres(_ServerProbe):
+    """By ``pg_blocking_pids``."""
+
+    def _connect(self) -> Any:
+        import psycopg
+
+        rendered = self._url.render()
+        return psycopg.connect("postgresql" + rendered[rendered.index(":") :], autocommit=True)
+
+    def _count(self) -> int:
         row = self._connection.execute(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
@@ -44,26 +76,21 @@ class _Postgres:
         return int(row[0])
 
 
-class _MySQL:
+class _MySQL(_ServerProbe):
     """By the server's own counter of the row locks that are waited for now; InnoDB's tables lag behind."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._connection: Any = None
+    def _connect(self) -> Any:
+        import pymysql
 
-    def waiting(self) -> int | None:
-        if self._connection is None:
-            import pymysql
+        return pymysql.connect(
+            host=self._url.host or "localhost",
+            port=self._url.port or 3306,
+            user=self._url.username,
+            password=self._url.password or "",
+            unix_socket=self._url.query.get("unix_socket"),
+        )
 
-            parts = StorageURL.parse(self._url)
-            self._connection = pymysql.connect(
-                host=parts.host or "localhost",
-                port=parts.port or 3306,
-                user=parts.username,
-                password=parts.password or "",
-                unix_socket=parts.query.get("unix_socket"),
-            )
+    def _count(self) -> int:
         with self._connection.cursor() as cursor:
             cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
-            row = cursor.fetchone()
-        return None if row is None else int(row[1])
+            return int(cursor.fetchone()[1])

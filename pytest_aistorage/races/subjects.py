@@ -115,6 +115,5 @@ class Subject:
     def __exit__(self, *exception: object) -> None:
         self._observers.clear()
         self._open.close()
-        close = getattr(self._probe, "close", None)
-        if close is not None:
-            close()
+        if self._probe is not None:
+            self._probe.close()
