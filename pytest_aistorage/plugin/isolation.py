@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from .. import config
@@ -105,6 +106,7 @@ class SQLStore(Store):
             config.StorageURL.parse(self._url), timeout=DEFAULT_TIMEOUT, pool_size=5, max_overflow=10
         )
         self._emptier = _emptier(self._server.kind, self._url, self._kept_tables, self._create_tables)
+        self._prototype = DatabaseStorage(db=self._engine)
         self._opener = StoreOpener(self._url, open_storage, backend=self._name, kept=self._open)
 
     def _stop(self) -> None:
@@ -112,7 +114,9 @@ class SQLStore(Store):
         self._engine.dispose()
 
     def _open(self) -> AIStorage:
-        return DatabaseStorage(db=self._engine)
+        # A copy has the same engine, which is not the storage's to close; to read the URL again would take
+        # longer than all else here.
+        return copy.copy(self._prototype)
 
     def _create_tables(self) -> None:
         with self._engine.connect():
