@@ -69,15 +69,18 @@ class ServerSpec:
             )
         if at and not rest:
             raise ConfigurationError(f"server {text!r}: a version is missing after the @")
-        flavour, dash, version = rest.partition("-")
-        if rest and not dash and rest not in _FLAVOURS[kind]:
-            flavour, version = "", rest
-        if flavour and flavour not in _FLAVOURS[kind]:
+        flavour: str | None = None
+        version: str | None = rest or None
+        if rest in _FLAVOURS[kind]:
+            flavour, version = rest, None
+        elif "-" in rest:
+            flavour, _, version = rest.partition("-")
+        if flavour is not None and flavour not in _FLAVOURS[kind]:
             known = ", ".join(_FLAVOURS[kind]) or "none"
             raise ConfigurationError(f"server {text!r}: {kind} has no flavour {flavour!r}; it has {known}")
-        if (version or (dash and not version)) and not _VERSION.fullmatch(version):
+        if version is not None and not _VERSION.fullmatch(version):
             raise ConfigurationError(f"server {text!r}: {version!r} is no version such as 17 or 11.8")
-        return cls(cast(Kind, kind), flavour or None, version or None)
+        return cls(cast(Kind, kind), flavour, version)
 
     def __str__(self) -> str:
         rest = "-".join(part for part in (self.flavour, self.version) if part)

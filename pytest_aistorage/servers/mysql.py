@@ -190,7 +190,7 @@ def _kill(cursor: Any, thread: int) -> None:
             raise
 
 
-def _connect(url: str, timeout: float = 10.0) -> Any:
+def _connect(url: str, timeout: float = 60.0) -> Any:
     import pymysql
 
     parts = urlsplit(url)
@@ -205,7 +205,10 @@ def _connect(url: str, timeout: float = 10.0) -> Any:
         user=unquote(parts.username or "root"),
         password=unquote(parts.password or ""),
         database=parts.path.lstrip("/") or None,
-        connect_timeout=max(1, round(timeout)),
+        connect_timeout=max(1, round(min(timeout, 10.0))),
+        # Without it, a server that is stopped after it was found to listen is waited for without end.
+        read_timeout=timeout,
+        write_timeout=timeout,
         autocommit=True,
         **options,
     )
