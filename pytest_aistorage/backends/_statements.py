@@ -317,7 +317,8 @@ def _behind_prefix(prefix: str) -> str | None:
     return stem[:-1] + chr(following)
 
 
-_EXPONENT = re.compile(r"\de[+-]?\d")
+# At the beginning of a number, and signed as Python writes it: a commit's hash may hold "1e7".
+_EXPONENT = re.compile(r"[:,\[]-?\d[\d.]*e[+-]")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[+-]?\d+')
 
 
