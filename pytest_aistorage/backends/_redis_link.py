@@ -27,7 +27,7 @@ try:
 except ImportError as missing:
     raise config.missing_extra("redis", "redis", "redis") from missing
 
-__all__ = ["APPEND_ONLY", "DURABILITIES", "FSYNC_ALWAYS", "Link", "parsed_info", "pool_from_url", "pool_of"]
+__all__ = ["APPEND_ONLY", "DURABILITIES", "FSYNC_ALWAYS", "Link", "pool_from_url", "pool_of"]
 
 APPEND_ONLY: Final = "append-only"
 FSYNC_ALWAYS: Final = "appendfsync-always"
@@ -220,6 +220,17 @@ class Link:
             reply = self._exchange((("EVAL", script.text, keys, *arguments),), end, writing=writing)[0]
         return self._answer(reply)
 
+    def info(self) -> dict[str, str]:
+        """Return what the server says of itself; nothing where it refuses to (INFO is a "dangerous" command).
+
+        Raises:
+            StorageUnavailableError, ConfigurationError: as for `read`.
+        """
+        end = self.deadline()
+        if not self._is_verified:
+            self._verify(end)
+        return _parsed(self._exchange((("INFO", "server"),), end, writing=False)[0])
+
     def translate(self, error: Exception, *, writing: bool) -> AIStorageError | None:
         """Turn an error of the driver into one of ours; None for what is no driver's error.
 
@@ -284,7 +295,9 @@ class Link:
         """Let the connection wait no longer than until the deadline; return the socket if that changed it."""
         left = end - time.monotonic()
         if left <= 0:
-            raise StorageUnavailableError(f"{self.location()}: no connection within {self._timeout:g} s")
+            raise StorageUnavailableError(
+                f"{self.location()}: the time of {self._timeout:g} s was up before the command was sent"
+            )
         usual = connection.socket_timeout
         if usual is not None and left > 0.98 * usual:
             return None  # by far the most common: nobody else waited for this connection
@@ -323,15 +336,13 @@ class Link:
         known = _verified.get(self._pool, frozenset())
         if self._durability not in known:
             commands: tuple[tuple[str, ...], ...] = (("INFO",),)
-            if self._durability == FSYNC_ALWAYS:
+            if self._durability != "none":
                 commands += (("CONFIG", "GET", "*appendfsync*"),)
             info, *settings = self._exchange(commands, end, writing=False)
-            said = {} if isinstance(info, Exception) else parsed_info(info)
+            said = _parsed(info)
             contradiction = _eviction(said)
-            if contradiction is None and self._durability != "none":
-                contradiction = _unlogged(said, info)
             if contradiction is None and settings:
-                contradiction = _unsynced(settings[0])
+                contradiction = _unlogged(said, info) or _unsynced(self._durability, settings[0])
             if contradiction is not None:
                 raise ConfigurationError(f"{self.location()}: {contradiction}")
             with _verified_lock:
@@ -339,8 +350,10 @@ class Link:
         self._is_verified = True
 
 
-def parsed_info(reply: Any) -> dict[str, str]:
-    """Return the lines of a reply to INFO by name."""
+def _parsed(reply: Any) -> dict[str, str]:
+    """The lines of a reply to INFO by name; none where an ACL forbids the question."""
+    if isinstance(reply, Exception):
+        return {}
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
     return {name: value for name, _, value in (line.partition(":") for line in text.splitlines()) if value}
 
@@ -364,15 +377,24 @@ def _unlogged(said: Mapping[str, str], reply: Any) -> str | None:
     return "opened as durable, but the server keeps no append-only file; set appendonly yes"
 
 
-def _unsynced(reply: Any) -> str | None:
+def _unsynced(durability: str, reply: Any) -> str | None:
     if isinstance(reply, Exception):
-        return f"opened as {FSYNC_ALWAYS}, which can't be verified: CONFIG GET is refused ({reply})"
+        return f"opened as {durability}, which can't be verified: CONFIG GET is refused ({reply})"
     words = [word for pair in reply.items() for word in pair] if isinstance(reply, dict) else list(reply)
     texts = [word.decode() if isinstance(word, bytes) else str(word) for word in words]
     settings = dict(zip(texts[::2], texts[1::2], strict=True))
-    for name, wanted in (("appendfsync", "always"), ("no-appendfsync-on-rewrite", "no")):
-        if settings.get(name) != wanted:
-            return f"opened as {FSYNC_ALWAYS}, but {name} is {settings.get(name)}; set it to {wanted}"
+    policy = settings.get("appendfsync")
+    if durability == APPEND_ONLY and policy == "everysec":
+        # While a slow fsync is on its way the server holds writes back for up to two seconds, in its own memory,
+        # and acknowledges them: kill -9 loses them. "no" writes before it acknowledges, and leaves the fsync to the
+        # operating system, which outlives the server.
+        return (
+            f"opened as {durability}, but appendfsync everysec may acknowledge first; set it to always or no"
+        )
+    if durability == FSYNC_ALWAYS and policy != "always":
+        return f"opened as {durability}, but appendfsync is {policy}; set it to always"
+    if durability == FSYNC_ALWAYS and settings.get("no-appendfsync-on-rewrite") != "no":
+        return f"opened as {durability}, but no-appendfsync-on-rewrite is set; set it to no"
     return None
 
 

@@ -53,7 +53,8 @@ def _script(*parts: str) -> Script:
 
 # slot(): what is kept of a model, as (live, version, created, updated, stale). `live` says whether there is a
 # record. Without one, `version` already counts the version that an expiry takes, and `stale` says that this
-# is not yet written down. nil: unreadable. GETRANGE, because only the head matters of what may be megabytes.
+# is not yet written down. nil: unreadable. No nil among the others, which a table would lose. GETRANGE, because
+# only the head matters of what may be megabytes.
 _SLOT = """
 local function slot(record, version)
   local head = redis.call('GETRANGE', record, 0, 79)
@@ -63,11 +64,11 @@ local function slot(record, version)
     return true, v, c, u, false
   end
   local last = redis.call('GET', version)
-  if not last then return false, '0', nil, nil, false end
+  if not last then return false, '0', false, false, false end
   local sign, digits = string.match(last, '^(-?)(%d+)$')
   if not digits then return nil end
-  if sign == '-' then return false, digits, nil, nil, false end
-  return false, string.format('%.0f', tonumber(digits) + 1), nil, nil, true
+  if sign == '-' then return false, digits, false, false, false end
+  return false, string.format('%.0f', tonumber(digits) + 1), false, false, true
 end
 """
 
@@ -90,7 +91,8 @@ end
 # without ZREM, say), then a name in the index without a record is skipped by every reader, and a version
 # without one is not given again. A clock set back does not make a record look older than it was.
 _WRITE = """
-local function write(index, expiring, record, version, name, fields, lifetime, live, last, created, updated)
+local function write(index, expiring, record, version, name, fields, lifetime, before)
+  local live, last, created, updated, stale = unpack(before)
   if not live then
     created, updated = now, now
     redis.call('ZADD', index, 0, name)
@@ -104,7 +106,7 @@ local function write(index, expiring, record, version, name, fields, lifetime, l
     redis.call('SET', record, stamps .. ' ' .. fields, 'KEEPTTL')
   elseif lifetime == '' then
     redis.call('SET', version, taken)
-    redis.call('ZREM', expiring, name)
+    if live or stale then redis.call('ZREM', expiring, name) end
     redis.call('SET', record, stamps .. ' ' .. fields)
   else
     redis.call('ZADD', expiring, string.format('%.0f', milliseconds + tonumber(lifetime)), name)
@@ -143,14 +145,15 @@ SAVE: Final = _script(
     """
 local record, version, index, expiring = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local name, fields, expected, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local live, last, created, updated, stale = slot(record, version)
+local before = {slot(record, version)}
+local live, last, stale = before[1], before[2], before[5]
 if live == nil then return '?' .. record end
 local actual = live and last or '0'
 if expected ~= '' and expected ~= actual then
   if stale then settle(index, expiring, name, version, last) end
   return '!' .. actual
 end
-local stamps = write(index, expiring, record, version, name, fields, lifetime, live, last, created, updated)
+local stamps = write(index, expiring, record, version, name, fields, lifetime, before)
 if lifetime ~= '' and lifetime ~= 'KEEP' then
   sweep(index, expiring, string.sub(record, 1, -#name - 1), string.sub(version, 1, -#name - 1), 4)
 end
@@ -175,14 +178,12 @@ local index, expiring = KEYS[1], KEYS[2]
 local slots, stamps = {}, {}
 for i = 4, #ARGV, 2 do
   local name = ARGV[i]
-  local live, last, created, updated = slot(records .. name, versions .. name)
-  if live == nil then return '?' .. records .. name end
-  slots[i] = {live, last, created, updated}
+  slots[i] = {slot(records .. name, versions .. name)}
+  if slots[i][1] == nil then return '?' .. records .. name end
 end
 for i = 4, #ARGV, 2 do
-  local name, s = ARGV[i], slots[i]
-  stamps[#stamps + 1] = write(index, expiring, records .. name, versions .. name, name, ARGV[i + 1], lifetime,
-                              s[1], s[2], s[3], s[4])
+  local record, version = records .. ARGV[i], versions .. ARGV[i]
+  stamps[#stamps + 1] = write(index, expiring, record, version, ARGV[i], ARGV[i + 1], lifetime, slots[i])
 end
 if lifetime ~= '' then sweep(index, expiring, records, versions, #stamps + 4) end
 return table.concat(stamps, ' ')

@@ -23,7 +23,7 @@ from ..errors import (
 from ..progress import AIProgress, ProgressQuery
 from ..storage import DEFAULT_TIMEOUT, AIStorage, Change
 from . import _redis_scripts as scripts
-from ._redis_link import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS, Link, parsed_info, pool_from_url, pool_of
+from ._redis_link import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS, Link, pool_from_url, pool_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -83,9 +83,10 @@ class RedisStorage(AIStorage):
         ttl: the time to live of a save that gives none; in the URL in seconds.
         timeout: seconds that one operation may wait for the server, 5 by default.
         max_connections: threads beyond so many wait for one another; 50 by default.
-        durability: what the server's settings promise: ``"none"`` (default); ``"append-only"``, a file that
-            survives a crash of the server; ``"appendfsync-always"``, one that survives a loss of power, too.
-            It is declared as a capability, and verified with the first operation.
+        durability: what the server's settings promise, declared as a capability and verified with the first
+            operation: ``"none"`` (default); ``"append-only"``, survival of a crash of the server, which takes
+            ``appendonly yes`` and ``appendfsync`` ``always`` or ``no``, for ``everysec`` holds writes back that
+            it has acknowledged while an fsync is slow; ``"appendfsync-always"``, survival of a loss of power.
 
     Raises:
         ConfigurationError: a URL or an option that can't be right. From the first operation: the server's
@@ -269,11 +270,11 @@ class RedisStorage(AIStorage):
         return f"{where}{'&' if '?' in where else '?'}prefix={quote(self._prefix, safe=':')}"
 
     def _server(self) -> str:
-        said = parsed_info(self._link.read("INFO", "server"))
+        said = self._link.info()
         # Valkey also says which Redis it is compatible with.
         if (version := said.get("valkey_version")) is not None:
             return f"Valkey {version}"
-        return f"Redis {said.get('redis_version', 'of unknown version')}"
+        return f"Redis {said.get('redis_version', '(of a version that it does not tell)')}"
 
     def _translate(self, error: Exception, *, writing: bool) -> AIStorageError | None:
         return self._link.translate(error, writing=writing)

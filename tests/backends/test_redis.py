@@ -158,7 +158,7 @@ def prefix() -> str:
 @pytest.fixture
 def storage(shared: Server, prefix: str) -> Iterator[RedisStorage]:
     """An empty storage."""
-    with RedisStorage(shared.url, prefix=prefix) as opened:
+    with RedisStorage(shared.url, prefix=prefix, timeout=60) as opened:
         yield opened
 
 
@@ -560,10 +560,10 @@ def test_an_update_gives_up_in_time(shared: Server, storage: RedisStorage, prefi
         started = time.monotonic()
         with (
             armed(come_first, ("before_write",)),
-            pytest.raises(StorageUnavailableError, match="others kept"),
+            pytest.raises(StorageUnavailableError),
         ):
             rival.update_progress("m", plus_one)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
     result = storage.get_progress("m")
     assert result is not None
     assert result.training_samples == 5
@@ -585,8 +585,8 @@ def test_what_change_raises_comes_through(storage: RedisStorage) -> None:
 
 def test_a_killed_server_loses_no_acknowledged_write(private: Callable[..., Server]) -> None:
     """kill -9 in the middle of writes: typed errors; after the restart the same storage goes on, nothing is lost."""
-    server = private("--appendonly", "yes")
-    with RedisStorage(server.url, durability="append-only", timeout=5) as storage:
+    server = private("--appendonly", "yes", "--appendfsync", "no")
+    with RedisStorage(server.url, durability="append-only", timeout=60) as storage:
         acknowledged = [0] * 4
         failures: list[BaseException] = []
         enough = threading.Semaphore(0)
@@ -641,7 +641,7 @@ def test_a_paused_server_fails_within_the_timeout(private: Callable[..., Server]
                 started = time.monotonic()
                 with pytest.raises(expected):
                     call()
-                assert time.monotonic() - started < 2
+                assert time.monotonic() - started < 4
             assert not storage.health_check()
         finally:
             server.resume()
@@ -723,7 +723,11 @@ def test_a_wrong_password_is_not_shown(private: Callable[..., Server], settings:
     """Not by an error, its causes, or a repr; also where the server repeats it, not knowing AUTH."""
     server = private(*settings)
     with RedisStorage(f"unix://user:{SECRET}@{server.socket}") as storage:
-        for call in (lambda: storage.save_progress(progress()), lambda: storage.get_progress("m")):
+        calls: list[Callable[[], Any]] = [
+            lambda: storage.save_progress(progress()),
+            lambda: storage.get_progress("m"),
+        ]
+        for call in calls:
             with pytest.raises(StorageUnavailableError) as caught:
                 call()
             assert SECRET not in "".join(traceback.format_exception(caught.value))
@@ -816,9 +820,12 @@ def test_settings_that_contradict_the_durability(private: Callable[..., Server])
             assert raw.dbsize() == 0
             assert not storage.health_check()
             raw.config_set("appendonly", "yes")
+            with pytest.raises(ConfigurationError, match="everysec"):
+                storage.save_progress(progress())
+            raw.config_set("appendfsync", "no")
             storage.save_progress(progress())
         with RedisStorage(f"{server.url}?durability=appendfsync-always") as storage:
-            with pytest.raises(ConfigurationError, match="appendfsync is everysec"):
+            with pytest.raises(ConfigurationError, match="appendfsync is no"):
                 storage.save_progress(progress())
             raw.config_set("appendfsync", "always")
             raw.config_set("no-appendfsync-on-rewrite", "yes")
@@ -842,14 +849,13 @@ def test_durability_that_can_not_be_verified(private: Callable[..., Server]) -> 
                 storage.save_progress(progress())
         with RedisStorage(url) as storage:
             assert storage.save_progress(progress()).version == 1
+            assert storage.get_storage_info().server == "Redis (of a version that it does not tell)"
         raw.execute_command("ACL", "SETUSER", "app", "+info")
-        with RedisStorage(url, durability="append-only") as storage:
+        with RedisStorage(url, durability="appendfsync-always") as storage:
+            with pytest.raises(ConfigurationError, match="CONFIG GET"):
+                storage.save_progress(progress())
+            raw.execute_command("ACL", "SETUSER", "app", "+config|get")
             assert storage.save_progress(progress()).version == 2
-        with (
-            RedisStorage(url, durability="appendfsync-always") as storage,
-            pytest.raises(ConfigurationError, match="CONFIG GET"),
-        ):
-            storage.save_progress(progress())
 
 
 def test_eviction_of_any_key_contradicts_versions(private: Callable[..., Server]) -> None:
