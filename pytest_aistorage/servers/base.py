@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pytest_aistorage.errors import ConfigurationError
 
@@ -24,6 +24,7 @@ __all__ = [
     "ServerSpec",
     "redact",
     "redacted",
+    "with_parts",
 ]
 
 Kind = Literal["postgres", "redis", "mysql"]
@@ -180,6 +181,15 @@ class ProviderUnavailableError(Exception):
         return self.reason
 
 
+def with_parts(url: str, **parts: str) -> str:
+    """A URL with some of its parts (``scheme``, ``netloc``, ``path``, ``query``) replaced.
+
+    Unlike `urllib.parse.urlunsplit`, it keeps the slashes of a URL without a host: ``postgresql:///db?host=/run``.
+    """
+    old = urlsplit(url)._replace(**parts)
+    return f"{old.scheme}://{old.netloc}{old.path}{'?' if old.query else ''}{old.query}"
+
+
 _SECRET_PARAMETER = re.compile(r"((?:^|[?&;])(?:password|passwd|pwd|sslpassword)=)[^&;]*", re.IGNORECASE)
 
 
@@ -193,7 +203,7 @@ def redacted(url: str) -> str:
     user, colon, _ = userinfo.partition(":")
     netloc = f"{user}:***{at}{host}" if colon else parts.netloc
     query = _SECRET_PARAMETER.sub(r"\1***", parts.query)
-    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+    return with_parts(url, netloc=netloc, query=query)
 
 
 def redact(text: str, url: str) -> str:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pytest_aistorage.servers.base import Kind, ProviderUnavailableError, ServerSpec
+from pytest_aistorage.servers.base import Kind, ProviderUnavailableError, ServerSpec, with_parts
 from pytest_aistorage.servers.binaries import Binaries, lookup
 from pytest_aistorage.servers.kind import ContainerPlan, LaunchPlan, ServerKind
 from pytest_aistorage.servers.supervisor.probes import mysql_text_version
@@ -151,8 +151,7 @@ class MySQL(ServerKind):
         """CREATE DATABASE."""
         with _connect(url) as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc, f"/{name}", parts.query, parts.fragment))
+        return with_parts(url, path=f"/{name}")
 
     def drop(self, url: str, database_url: str) -> None:
         """DROP DATABASE."""

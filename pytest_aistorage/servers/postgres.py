@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from pytest_aistorage.servers.base import Kind, ProviderUnavailableError, ServerSpec
+from pytest_aistorage.servers.base import Kind, ProviderUnavailableError, ServerSpec, with_parts
 from pytest_aistorage.servers.binaries import Binaries, lookup, wheel_directory
 from pytest_aistorage.servers.kind import ContainerPlan, LaunchPlan, ServerKind
 from pytest_aistorage.servers.nopasswd import initdb_without_passwd_entry
@@ -177,8 +177,7 @@ class Postgres(ServerKind):
         """CREATE DATABASE."""
         with _connect(url) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc, f"/{name}", parts.query, parts.fragment))
+        return with_parts(url, path=f"/{name}")
 
     def drop(self, url: str, database_url: str) -> None:
         """DROP DATABASE, whoever is still connected to it."""
@@ -207,8 +206,7 @@ class Postgres(ServerKind):
 def _connect(url: str, timeout: float = 10.0) -> Any:
     import psycopg
 
-    parts = urlsplit(url)
-    plain = urlunsplit(("postgresql", *parts[1:]))  # postgresql+psycopg:// is SQLAlchemy's way to say it
+    plain = with_parts(url, scheme="postgresql")  # postgresql+psycopg:// is SQLAlchemy's way to say it
     return psycopg.connect(plain, autocommit=True, connect_timeout=max(1, round(timeout)))
 
 

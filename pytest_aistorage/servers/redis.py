@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from pytest_aistorage.servers.base import Kind, ProviderUnavailableError, ServerSpec
+from pytest_aistorage.servers.base import Kind, ProviderUnavailableError, ServerSpec, with_parts
 from pytest_aistorage.servers.binaries import Binaries, lookup, wheel_directory
 from pytest_aistorage.servers.kind import ContainerPlan, LaunchPlan, ServerKind
 from pytest_aistorage.servers.supervisor.probes import redis_info_version
@@ -97,9 +97,9 @@ class Redis(ServerKind):
         """A logical database of a server of our own; on somebody else's, a prefix for keys in the URL's database."""
         parts = urlsplit(url)
         if owned:
-            return urlunsplit((parts.scheme, parts.netloc, f"/{number}", parts.query, parts.fragment))
+            return with_parts(url, path=f"/{number}")
         query = urlencode([*parse_qsl(parts.query), ("prefix", f"{name}:")], quote_via=quote, safe=":/")
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
+        return with_parts(url, query=query)
 
     def drop(self, url: str, database_url: str) -> None:
         """Empty the logical database; with a prefix, unlink the keys that have it, and nothing else."""
@@ -151,7 +151,7 @@ def _connect(url: str, timeout: float = 10.0) -> Any:
     query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] != "prefix"])
     scheme, _, cluster = parts.scheme.partition("+")
     scheme = {"valkey": "redis", "valkeys": "rediss"}.get(scheme, scheme)
-    plain = urlunsplit((scheme, parts.netloc, parts.path, query, ""))
+    plain = with_parts(url, scheme=scheme, query=query)
     options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
     if cluster == "cluster":
         return redis.RedisCluster.from_url(plain, **options)

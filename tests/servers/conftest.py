@@ -114,7 +114,10 @@ def processes_of(*places: Path) -> list[str]:
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
         try:
-            opened = [os.readlink(process / "cwd"), *(os.readlink(file) for file in (process / "fd").iterdir())]
+            opened = [
+                os.readlink(process / "cwd"),
+                *(os.readlink(file) for file in (process / "fd").iterdir()),
+            ]
             if any(f"{name}/".startswith(f"{place}/") for name in opened for place in places):
                 found.append(f"{process.name}: {(process / 'cmdline').read_bytes()!r}")
         except OSError:

@@ -104,8 +104,12 @@ def test_two_runs_never_meet(
     eventually(lambda: not list(options.data_dir.iterdir()), "so is that of the other, when it has ended")
 
 
-@pytest.mark.parametrize(("spec", "provider"), [("postgres", "process"), ("postgres", "embedded"), ("redis", "process")])
-def test_a_killed_run_leaves_nothing(spec: str, provider: str, options: ServerOptions, starter: Start) -> None:
+@pytest.mark.parametrize(
+    ("spec", "provider"), [("postgres", "process"), ("postgres", "embedded"), ("redis", "process")]
+)
+def test_a_killed_run_leaves_nothing(
+    spec: str, provider: str, options: ServerOptions, starter: Start
+) -> None:
     """SIGKILL to the process that started the server: ten times out of ten, all is gone."""
     offered(spec, provider, options)
     for _ in range(10):
@@ -119,7 +123,9 @@ def test_a_killed_run_leaves_nothing(spec: str, provider: str, options: ServerOp
         assert not list(options.run_dir.glob("*.lease"))
 
 
-@pytest.mark.parametrize(("spec", "provider"), [("postgres", "process"), ("redis", "process"), ("mysql", "process")])
+@pytest.mark.parametrize(
+    ("spec", "provider"), [("postgres", "process"), ("redis", "process"), ("mysql", "process")]
+)
 def test_a_run_killed_at_any_moment_leaves_nothing(
     spec: str, provider: str, options: ServerOptions, starter: Start
 ) -> None:
@@ -150,8 +156,12 @@ def test_a_forked_child_does_not_hold_the_server(options: ServerOptions, starter
     process.communicate()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no signal reaches the orphan: the next run ends it")
-@pytest.mark.parametrize(("spec", "provider"), [("postgres", "process"), ("redis", "process"), ("mysql", "process")])
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere no signal reaches the orphan: the next run ends it"
+)
+@pytest.mark.parametrize(
+    ("spec", "provider"), [("postgres", "process"), ("redis", "process"), ("mysql", "process")]
+)
 def test_a_killed_supervisor_leaves_nothing_for_long(
     spec: str, provider: str, options: ServerOptions, starter: Start
 ) -> None:
@@ -193,7 +203,12 @@ def test_every_reason_and_a_remedy_are_told(options: ServerOptions, monkeypatch:
         shared_server(ServerSpec.parse("postgres@9.6"), options)
     error = caught.value
     assert error.wanted == "postgres@9.6"
-    assert [reason.partition(":")[0] for reason in error.reasons] == ["url", "container", "process", "embedded"]
+    assert [reason.partition(":")[0] for reason in error.reasons] == [
+        "url",
+        "container",
+        "process",
+        "embedded",
+    ]
     assert "no URL was given" in error.reasons[0]
     assert "Docker" in error.reasons[1]
     assert "start a Docker engine" in error.remedy
@@ -218,7 +233,9 @@ def test_a_provider_that_fails_is_followed_by_the_next(
     """No Docker engine, so the binaries serve, and say so."""
     offered("redis", "process", options)
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    with shared_server(ServerSpec.parse("redis"), by(options, "redis", "url", "container", "process")) as server:
+    with shared_server(
+        ServerSpec.parse("redis"), by(options, "redis", "url", "container", "process")
+    ) as server:
         assert server.provider == "process"
 
 

@@ -73,7 +73,9 @@ def connected(server: PrivateServer, url: str) -> Any:
 
 
 @pytest.mark.parametrize(("spec", "provider"), PRIVATE)
-def test_a_private_server_keeps_what_it_acknowledged(spec: str, provider: str, options: ServerOptions) -> None:
+def test_a_private_server_keeps_what_it_acknowledged(
+    spec: str, provider: str, options: ServerOptions
+) -> None:
     """Over SIGKILL, an orderly stop, and a restart while it runs, the data and the URL stay."""
     offered(spec, provider, options)
     with private_server(ServerSpec.parse(spec), by(options, spec, provider)) as server:
@@ -96,7 +98,9 @@ def test_a_private_server_keeps_what_it_acknowledged(spec: str, provider: str, o
 
 
 @pytest.mark.parametrize(("spec", "provider"), PRIVATE)
-def test_a_paused_server_answers_nothing_and_goes_on(spec: str, provider: str, options: ServerOptions) -> None:
+def test_a_paused_server_answers_nothing_and_goes_on(
+    spec: str, provider: str, options: ServerOptions
+) -> None:
     """A query times out while it is paused, and is answered after it; close works on a paused one."""
     offered(spec, provider, options)
     with private_server(ServerSpec.parse(spec), by(options, spec, provider)) as server:
@@ -111,7 +115,9 @@ def test_a_paused_server_answers_nothing_and_goes_on(spec: str, provider: str, o
     eventually(lambda: nothing_left(options), f"all is gone, but {processes_of(options.run_dir)}")
 
 
-@pytest.mark.parametrize(("spec", "provider"), [("postgres", "process"), ("redis", "process"), ("mysql", "process")])
+@pytest.mark.parametrize(
+    ("spec", "provider"), [("postgres", "process"), ("redis", "process"), ("mysql", "process")]
+)
 def test_a_killed_server_that_was_paused_restarts(spec: str, provider: str, options: ServerOptions) -> None:
     """SIGKILL reaches what is stopped, and nothing of it is in the way of its successor."""
     offered(spec, provider, options)
