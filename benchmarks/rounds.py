@@ -1,0 +1,95 @@
+"""Timing: rounds of several contestants in turn, so that what disturbs the machine disturbs them all."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Contest", "Samples", "contest", "percentile"]
+
+Operation = Callable[[int], object]
+"""Does the thing once; gets the number of the call, which never comes twice for one contestant."""
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """Return the smallest sample that at least so many per cent of all do not exceed."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+@dataclass(slots=True)
+class Samples:
+    """The durations of one contestant's calls in seconds, by round."""
+
+    rounds: list[list[float]] = field(default_factory=list)
+
+    @property
+    def medians(self) -> list[float]:
+        """Of each round."""
+        return [statistics.median(samples) for samples in self.rounds]
+
+    @property
+    def median(self) -> float:
+        """The median of the rounds' medians, in milliseconds."""
+        return statistics.median(self.medians) * 1e3
+
+    def percentile(self, percent: float) -> float:
+        """Of all calls of all rounds, in milliseconds."""
+        return percentile([sample for samples in self.rounds for sample in samples], percent) * 1e3
+
+
+@dataclass(slots=True)
+class Contest:
+    """The samples of each contestant."""
+
+    samples: Mapping[str, Samples]
+
+    def ratio(self, name: str, base: str) -> float:
+        """The median, over the rounds, of one contestant's median divided by another's in the same round."""
+        pairs = zip(self.samples[name].medians, self.samples[base].medians, strict=True)
+        return statistics.median(one / other for one, other in pairs)
+
+
+def contest(
+    contestants: Mapping[str, Operation], *, rounds: int, calls: int, warm_up: int | None = None
+) -> Contest:
+    """Let each contestant make `calls` calls a round, in turn; every second round in reverse order.
+
+    Args:
+        contestants: by name.
+        rounds: how many.
+        calls: of each contestant in each round, each timed by itself.
+        warm_up: calls of each beforehand that don't count; by default as many as in half a round.
+    """
+    first = calls // 2 if warm_up is None else warm_up
+    samples = {name: Samples() for name in contestants}
+    numbers = dict.fromkeys(contestants, 0)
+    for name, operation in contestants.items():
+        for _ in range(first):
+            operation(numbers[name])
+            numbers[name] += 1
+    order = list(contestants)
+    clock = time.perf_counter
+    was_enabled = gc.isenabled()
+    for _ in range(rounds):
+        for name in order:
+            operation, number = contestants[name], numbers[name]
+            durations: list[float] = []
+            # A collection in the middle would be charged to whoever happened to trigger it.
+            gc.collect()
+            gc.disable()
+            try:
+                for call in range(number, number + calls):
+                    started = clock()
+                    operation(call)
+                    durations.append(clock() - started)
+            finally:
+                if was_enabled:
+                    gc.enable()
+            numbers[name] = number + calls
+            samples[name].rounds.append(durations)
+        order.reverse()
+    return Contest(samples)

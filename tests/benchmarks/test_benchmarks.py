@@ -1,0 +1,71 @@
+"""The benchmarks run and say what they should; how fast anything is, is no matter here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not here: run this in a checkout"
+)
+
+
+def test_operations_of_the_backends_without_a_server(tmp_path: Path) -> None:
+    """The table and the JSON have a row for each backend, operation and record, with figures in milliseconds."""
+    found = tmp_path / "found.json"
+    command = ["operations", "--quick", "--backend", "sqlite", "--backend", "memory", "--json", str(found)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for heading in ("backend", "operation", "record", "storage (ms)", "raw (ms)", "ratio (×)"):
+        assert heading in done.stdout
+    (report,) = json.loads(found.read_text("utf-8"))["reports"]
+    rows = {tuple(row["labels"]): row["figures"] for row in report["rows"]}
+    assert set(rows) == {
+        (backend, operation, record)
+        for backend in ("sqlite", "memory")
+        for operation in ("get", "save")
+        for record in ("small", "realistic")
+    }
+    for (backend, *_), figures in rows.items():
+        assert set(figures) == ({"storage", "raw", "ratio"} if backend == "sqlite" else {"storage"})
+        assert all(figure > 0 for figure in figures.values())
+    assert any("synchronous=FULL" in line for line in report["servers"])
+
+
+def test_a_missed_goal_is_said_and_ends_with_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit status is that of the goals, and the line names row, figure and goal."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import operations
+    from benchmarks.__main__ import main
+    from benchmarks.figures import Goal
+
+    monkeypatch.setitem(operations.GOALS, "sqlite", Goal(0.0, "nothing is that quick"))
+    with pytest.raises(SystemExit) as ended:
+        main(["operations", "--quick", "--backend", "sqlite"], standalone_mode=False)
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert "missed operations: sqlite, get, small: ratio" in said
+    assert "goal ≤ 0 ×" in said
+
+
+def test_a_goal_without_its_figure_is_missed() -> None:
+    """What could not be measured has not been met."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from benchmarks.figures import Goal, Row
+    finally:
+        sys.path.remove(str(ROOT))
+    goal = Goal(1.5, "")
+    assert Row(labels=("x",), figures={"ratio": 1.5}, goals={"ratio": goal}).missed == []
+    assert Row(labels=("x",), figures={"ratio": float("nan")}, goals={"ratio": goal}).missed == ["ratio"]
+    assert Row(labels=("x",), figures={}, goals={"ratio": goal}).missed == ["ratio"]
