@@ -18,7 +18,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..errors import OutcomeUnknownError
+from ..errors import AIStorageError, OutcomeUnknownError
 from ..storage import AIStorage
 from .outcomes import Outcome
 from .seams import Seams
@@ -92,6 +92,9 @@ def serve(channel: Connection[Any, Any], load: Callable[[Any], Any] = pickle.loa
                             storage.close()
                         storage, held = None, argument
                         storage = load(argument)()
+                        # Connected, its tables there: what it does once must not be part of a step.
+                        with contextlib.suppress(AIStorageError):
+                            storage.get_progress("nobody")
                     outcome = Outcome("ok", storage.capabilities)
                 elif command == "close":
                     if storage is not None:

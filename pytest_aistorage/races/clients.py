@@ -52,6 +52,21 @@ class Client(ABC):
     def end(self) -> None:
         """End it, whatever it is doing."""
 
+    @abstractmethod
+    def task(self) -> str:
+        """Return where Linux says how it does, a directory of ``/proc``."""
+
+    def is_busy(self) -> bool:
+        """Whether it runs, would run if a processor were free, or waits for a disk; False where nobody knows.
+
+        One that is none of it may be waiting for a lock.
+        """
+        try:
+            with open(f"{self.task()}/stat", encoding="ascii", errors="replace") as stat:
+                return stat.read().rpartition(")")[2].split()[0] in "RD"
+        except (OSError, IndexError):
+            return False
+
     def send(self, command: str, argument: object = None) -> None:
         """Give a command; a client that has died is found out when its answer is awaited."""
         with contextlib.suppress(BrokenPipeError, ConnectionError):
@@ -110,6 +125,9 @@ class _Process(Client):
         self.pid = pid
         self._path: list[str] = []
 
+    def task(self) -> str:
+        return f"/proc/{self.pid}"
+
     def packed(self, thing: object) -> object:
         if self._path != sys.path:  # what is pickled by name must be found there, too
             self._path = list(sys.path)
@@ -140,11 +158,15 @@ class _Thread(Client):
         super().__init__(here)
         self._things: dict[int, object] = {}
         self._numbers = itertools.count()
-        self._opened: tuple[object, int] | None = None
+        self._opened: Callable[[], Any] | None = None
         # A daemon: one that is stuck in a lock for good must not keep the interpreter from ending.
-        threading.Thread(
+        self._thread = threading.Thread(
             target=serve, args=(there, self._things.pop), name="race client", daemon=True
-        ).start()
+        )
+        self._thread.start()
+
+    def task(self) -> str:
+        return f"/proc/self/task/{self._thread.native_id}"
 
     def packed(self, thing: object) -> object:
         number = next(self._numbers)
@@ -153,9 +175,9 @@ class _Thread(Client):
 
     def open(self, opener: Callable[[], Any]) -> None:
         # By identity: a number of its own for each message would open the same storage again.
-        if self._opened is None or self._opened[0] is not opener:
+        if self._opened is not opener:
             super().open(opener)
-            self._opened = (opener, 0)
+            self._opened = opener
 
     def close(self) -> None:
         super().close()

@@ -19,9 +19,13 @@ from .seams import Seams
 __all__ = ["LOCK_LIMIT", "LockProbe", "Operation", "Run", "Scenario", "run_schedule", "schedules"]
 
 LOCK_LIMIT = 0.05
-"""Seconds after which a client that has not finished its step is taken to wait for a lock, where nobody can be
-asked. A step takes a few milliseconds, of a commit with its fsync some tens. Too short a limit does no harm to
-what is shown: the client goes on when it can, and the recorded schedule says ``waits`` for what was slow."""
+"""Seconds after which a client that has not finished its step, and all the while neither ran nor waited for a
+processor or a disk, is taken to wait for a lock, where nobody can be asked. Nothing but a lock makes it idle for
+longer than moments: it is connected before its schedule begins. A mistake does no harm to what is shown: the client
+goes on when it can, and the recorded schedule says ``waits`` for what was slow."""
+
+_GLANCE = 0.002
+"""Seconds between two looks at whether a client waits."""
 
 Operation = Callable[[AIStorage], Any]
 """What one client does with its storage; picklable, where clients are processes."""
@@ -253,23 +257,26 @@ class _Race:
         client = self._clients[number]
         self.stopped.discard(number)
         client.send("go")
-        started = time.monotonic()
-        while not client.channel.poll(0.002 if self._scenario.probe else LOCK_LIMIT):
-            if self._is_waiting(time.monotonic() - started):
+        started = idle_since = time.monotonic()
+        while not client.channel.poll(_GLANCE):
+            now = time.monotonic()
+            if client.is_busy():
+                idle_since = now
+            if self._is_waiting(now - idle_since):
                 self.waiting[number] = False
                 self._record(number, WAITS)
                 return
-            if time.monotonic() - started > PATIENCE:
+            if now - started > PATIENCE:
                 raise StuckError(f"P{number + 1} said nothing for {PATIENCE:g} s")
         self._take(number, client.answer())
 
-    def _is_waiting(self, elapsed: float) -> bool:
+    def _is_waiting(self, idle: float) -> bool:
         """Whether the client that was granted a step, and has not finished it, waits for a lock."""
         if len(self.outcomes) + 1 == len(self._clients):
             return False  # nobody is left who could hold one
         known = self._scenario.probe.waiting() if self._scenario.probe else None
         if known is None:
-            return elapsed > LOCK_LIMIT
+            return idle > LOCK_LIMIT
         return known > sum(1 for told in self.waiting.values() if not told)
 
     def _settle(self) -> None:
@@ -290,7 +297,7 @@ class _Race:
                 return  # who still waits is asked again when nobody else can go on
             if known >= len(behind) or time.monotonic() > deadline:
                 return
-            time.sleep(0.001)
+            time.sleep(_GLANCE)
 
     def _retry(self, number: int) -> None:
         client = self._clients[number]

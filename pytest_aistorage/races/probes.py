@@ -23,7 +23,19 @@ def probe_for(url: str) -> LockProbe | None:
         return _Postgres(url)
     if scheme in ("mysql", "mariadb"):
         return _MySQL(url)
+    if scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
+        return _NoLocks()
     return None
+
+
+class _NoLocks:
+    """Every command and script of Redis runs alone: a client that takes long is only slow."""
+
+    def waiting(self) -> int | None:
+        return 0
+
+    def close(self) -> None:
+        pass
 
 
 class _ServerProbe(ABC):

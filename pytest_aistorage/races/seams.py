@@ -233,7 +233,7 @@ class _FileWatch:
                 if event == "fcntl.flock":
                     fcntl.flock(args[0], operation | fcntl.LOCK_NB)
                 else:
-                    fcntl.lockf(args[0], operation | fcntl.LOCK_NB, *args[2:])
+                    fcntl.lockf(args[0], operation | fcntl.LOCK_NB, *(number or 0 for number in args[2:]))
                 return
             except (BlockingIOError, PermissionError):
                 self._pause.wait()
