@@ -52,16 +52,16 @@ def metadata_from_text(text: str | bytes) -> dict[str, Any]:
 
 def fields_to_text(record: AIProgress) -> str:
     """Return the record's fields as JSON, without its name and stamps."""
-    return _encode(
-        {
-            "accuracy": record.accuracy,
-            "cross_validation_score": record.cross_validation_score,
-            "metadata": record.metadata,
-            "mse": record.mse,
-            "training_end": _moment_to_text(record.training_end),
-            "training_samples": record.training_samples,
-            "training_start": _moment_to_text(record.training_start),
-        }
+    # Put together by hand, in half the time of an encoder: this is in the path of every save. A checked record
+    # holds plain finite floats and ints, whose repr is JSON, and a datetime's text needs no escapes.
+    return (
+        f'{{"accuracy":{_scalar(record.accuracy)}'
+        f',"cross_validation_score":{_scalar(record.cross_validation_score)}'
+        f',"metadata":{metadata_to_text(record.metadata)}'
+        f',"mse":{record.mse!r}'
+        f',"training_end":{_quoted(record.training_end)}'
+        f',"training_samples":{_scalar(record.training_samples)}'
+        f',"training_start":{_quoted(record.training_start)}}}'
     )
 
 
@@ -143,6 +143,14 @@ def _record(
         raise CorruptStorageError(
             f"model {model_name!r}: the stored record lacks a field: {error!r}"
         ) from error
+
+
+def _scalar(value: float | None) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _quoted(moment: datetime | None) -> str:
+    return "null" if moment is None else f'"{moment.isoformat()}"'
 
 
 def _moment_to_text(moment: datetime | None) -> str | None:
