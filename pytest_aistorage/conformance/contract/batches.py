@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from typing import Any
 
 from ...capabilities import Capability
 from ...errors import InvalidProgressError
 from ...progress import AIProgress
 from ...storage import AIStorage
-from .checks import check_names, check_same, check_unchanged, found, refused
+from .checks import check_names, check_same, check_unchanged, found, refused, writing
 from .clients import Clients, ContractBase, requires
 
 __all__ = ["BatchContract"]
@@ -39,7 +38,7 @@ class BatchContract(ContractBase):
                 progress,
                 found(storage, progress.model_name, "save_many"),
             )
-        assert len(storage.load_progress()) == len(batch)
+        check_names("load_progress after save_many", sorted(_NAMES), storage.load_progress())
 
     def test_batch_results_keep_the_order_of_the_input(self, storage: AIStorage) -> None:
         """save_many returns the stored records, stamps included, in the order of the input."""
@@ -57,7 +56,7 @@ class BatchContract(ContractBase):
         """save_many of nothing returns an empty list and changes nothing."""
         got = storage.save_many([])
         assert got == [], f"save_many([]) returned {got!r}"
-        assert storage.load_progress() == []
+        check_names("load_progress after save_many([])", [], storage.load_progress())
 
     def test_batch_may_be_any_iterable(self, storage: AIStorage) -> None:
         """save_many takes a generator or a tuple as well as a list."""
@@ -98,34 +97,15 @@ class BatchContract(ContractBase):
         names = tuple(f"m{index}" for index in range(8))
         storage.save_many(_batch(0.0, names))
         reader = clients.open()
-        done = threading.Event()
-        errors: list[BaseException] = []
-
-        def write() -> None:
-            try:
-                for number in range(1, 31):
-                    storage.save_many(_batch(float(number), names))
-            except BaseException as error:
-                errors.append(error)
-            finally:
-                done.set()
-
-        writer = threading.Thread(target=write)
-        writer.start()
-        try:
-            while True:
-                last = done.is_set()
+        with writing(lambda number: storage.save_many(_batch(float(number), names))):
+            for _ in range(20):
                 seen = {record.model_name: record.mse for record in reader.load_progress()}
-                assert len(set(seen.values())) == 1, (
-                    f"load_progress while batches are written saw parts: {seen}"
+                assert set(seen) == set(names), (
+                    f"expected the models {names}, load_progress saw {sorted(seen)}"
                 )
-                assert set(seen) == set(names)
-                if last:
-                    break
-        finally:
-            writer.join()
-        assert not errors, f"save_many raised {errors[0]!r}"
-        assert set(seen.values()) == {30.0}, f"after the last batch the listing shows {seen}"
+                assert len(set(seen.values())) == 1, (
+                    f"batches give all models the same mse, and load_progress while they are written saw {seen}"
+                )
 
     def test_batches_count_versions_like_saves(self, storage: AIStorage) -> None:
         """Batch after batch, each model takes the next version, and updated_at does not decrease."""

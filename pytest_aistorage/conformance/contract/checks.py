@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,8 +27,10 @@ __all__ = [
     "difference",
     "explore",
     "found",
+    "moment",
     "names_of",
     "refused",
+    "writing",
 ]
 
 FIELDS = tuple(
@@ -38,6 +42,8 @@ FIELDS = tuple(
 
 STAMPS = ("version", "created_at", "updated_at")
 """What the storage adds."""
+
+_PATIENCE = 60.0  # seconds that one write may take
 
 E = TypeVar("E", bound=AIStorageError)
 
@@ -76,8 +82,7 @@ def check_same(done: str, wanted: AIProgress, got: object, *, stamps: bool = Fal
     found = difference(plain, got, (*FIELDS, *STAMPS) if stamps else FIELDS)
     if found:
         pytest.fail(f"{done}: the record of model {wanted.model_name!r} differs\n{found}", pytrace=False)
-    assert isinstance(got, AIProgress)
-    return got
+    return cast(AIProgress, got)
 
 
 def found(storage: AIStorage, model_name: str, done: str) -> AIProgress:
@@ -96,6 +101,14 @@ def check_unchanged(storage: AIStorage, before: AIProgress, done: str) -> None:
         found(storage, before.model_name, f"{done}, which must write nothing"),
         stamps=True,
     )
+
+
+def moment(record: AIProgress, field: str) -> datetime:
+    """Return created_at or updated_at of what a storage returned; fail if it is no datetime."""
+    value = getattr(record, field)
+    if not isinstance(value, datetime):
+        pytest.fail(f"{field} of a stored record: expected a datetime, got {value!r}", pytrace=False)
+    return value
 
 
 def names_of(records: Iterable[AIProgress]) -> list[str]:
@@ -127,6 +140,40 @@ def refused(error: type[E], done: str) -> Iterator[list[E]]:
         pytest.fail(f"{done}: expected {error.__name__}, got {type(other).__name__}: {other}", pytrace=False)
     if not caught:
         pytest.fail(f"{done}: expected {error.__name__}, but nothing was raised", pytrace=False)
+
+
+@contextmanager
+def writing(write: Callable[[int], object]) -> Iterator[None]:
+    """Let another thread write during the block, over and over; fail if it could not.
+
+    Args:
+        write: called with 1, 2, 3, …; has returned once before the block begins.
+    """
+    begun, ended = threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    def run() -> None:
+        number = 1
+        try:
+            while not ended.is_set():
+                write(number)
+                number += 1
+                begun.set()
+        except Exception as error:
+            errors.append(error)
+            begun.set()
+
+    writer = threading.Thread(target=run, daemon=True)
+    writer.start()
+    begun.wait(_PATIENCE)
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join(_PATIENCE)
+    if errors or writer.is_alive():
+        said = repr(errors[0]) if errors else f"nothing for {_PATIENCE:g} s"
+        pytest.fail(f"another thread that wrote at the same time met {said}", pytrace=False)
 
 
 def explore(check: Callable[..., None], *strategies: st.SearchStrategy[Any], share: float = 0.25) -> None:

@@ -64,7 +64,7 @@ class ClosingContract(ContractBase):
     def test_health_check_is_false_after_close(self, storage: AIStorage) -> None:
         """health_check of a closed storage is False, and does not raise."""
         storage.close()
-        assert storage.health_check() is False
+        assert storage.health_check() is False, "health_check of a closed storage is not False"
 
     def test_close_leaves_other_clients_alone(self, storage: AIStorage, clients: Clients) -> None:
         """Closing one client breaks no other client of the same store."""
@@ -82,7 +82,7 @@ class ClosingContract(ContractBase):
         """A storage is a context manager: it gives itself, closes at the end, and lets exceptions through."""
         storage = clients.open()
         with storage as entered:
-            assert entered is storage
+            assert entered is storage, f"`with storage as entered` gives {entered!r}"
             storage.save_progress(_M)
         with pytest.raises(StorageUnavailableError):
             storage.get_progress("m")

@@ -38,7 +38,7 @@ class CompareAndSetContract(ContractBase):
         for version in (1, 2, 3):
             progress = dataclasses.replace(_M, mse=float(version))
             saved = storage.save_progress(progress, expected_version=version)
-            assert saved.version == version + 1
+            assert saved.version == version + 1, f"save with expected_version={version} took {saved.version}"
             check_same(f"save with expected_version={version}", progress, storage.get_progress("m"))
 
     def test_other_version_conflicts(self, storage: AIStorage) -> None:
@@ -55,7 +55,7 @@ class CompareAndSetContract(ContractBase):
     def test_zero_creates(self, storage: AIStorage) -> None:
         """expected_version=0 saves a model that does not exist."""
         saved = storage.save_progress(_M, expected_version=0)
-        assert saved.version == 1
+        assert saved.version == 1, f"save with expected_version=0 took version {saved.version}"
         check_same("save with expected_version=0", _M, storage.get_progress("m"))
 
     def test_zero_creates_after_a_delete(self, storage: AIStorage) -> None:
@@ -140,7 +140,8 @@ class CompareAndSetContract(ContractBase):
     def test_delete_with_matching_version(self, storage: AIStorage) -> None:
         """A delete that expects the stored version takes effect."""
         storage.save_progress(_M)
-        assert storage.delete_progress("m", expected_version=1) == 2
+        taken = storage.delete_progress("m", expected_version=1)
+        assert taken == 2, f"delete with expected_version=1 returned {taken!r}, expected 2"
         assert storage.get_progress("m") is None, "delete with the matching expected_version left the record"
 
     def test_delete_with_other_version_conflicts(self, storage: AIStorage) -> None:
@@ -159,7 +160,8 @@ class CompareAndSetContract(ContractBase):
         with refused(VersionConflictError, done) as caught:
             storage.delete_progress("m", expected_version=1)
         _check_conflict(caught[0], 1, 0, done)
-        assert storage.delete_progress("m", expected_version=0) is None
+        returned = storage.delete_progress("m", expected_version=0)
+        assert returned is None, f"delete of nothing with expected_version=0 returned {returned!r}"
         storage.save_progress(_M)
         storage.delete_progress("m")
         with refused(VersionConflictError, "the second delete, with expected_version=2") as caught:
@@ -171,5 +173,9 @@ class CompareAndSetContract(ContractBase):
         storage.save_progress(_M)
         with refused(VersionConflictError, "save with expected_version=5") as caught:
             storage.save_progress(_NEW, expected_version=5)
-        assert caught[0].actual == found(storage, "m", "a conflict").version
-        assert storage.save_progress(_NEW, expected_version=caught[0].actual).version == 2
+        stored = found(storage, "m", "a conflict").version
+        assert caught[0].actual == stored, (
+            f"the conflict reports version {caught[0].actual}, get says {stored}"
+        )
+        saved = storage.save_progress(_NEW, expected_version=caught[0].actual)
+        assert saved.version == 2, f"the save that expects what the conflict reported took {saved.version}"

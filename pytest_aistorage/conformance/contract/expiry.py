@@ -24,6 +24,9 @@ _SHORT = timedelta(milliseconds=50)
 _PATIENCE = 10.0  # seconds until a record that should have expired is one that doesn't
 
 
+_STAYED = f"a record saved with ttl={_SHORT} is still there after {_PATIENCE:g} s"
+
+
 def _gone(storage: AIStorage, model_name: str) -> bool:
     """Wait for a record to expire; say whether it did."""
     deadline = time.monotonic() + _PATIENCE
@@ -65,7 +68,7 @@ class ExpiryContract(ContractBase):
         """A record with an hour to live is there after another has expired."""
         storage.save_progress(_M, ttl=_HOUR)
         storage.save_progress(dataclasses.replace(_M, model_name="short"), ttl=_SHORT)
-        assert _gone(storage, "short")
+        assert _gone(storage, "short"), _STAYED
         check_same("save_progress(ttl=1 h), after some 50 ms", _M, storage.get_progress("m"))
         check_names("load_progress", ["m"], storage.load_progress())
 
@@ -148,14 +151,13 @@ class ExpiryContract(ContractBase):
                 storage.save_many([_M])
             # Saved later and with more time to live: when it has expired, so would the other have.
             storage.save_progress(short, ttl=2 * _SHORT)
-            assert _gone(storage, "short")
+            assert _gone(storage, "short"), _STAYED
             found(storage, "m", f"save_progress(ttl={_SHORT}), then {way} without ttl, then that time")
 
     @requires(Capability.EXPIRY)
     def test_update_keeps_the_time_to_live(self, storage: AIStorage) -> None:
         """update_progress leaves the time to live as it was: the record still expires."""
-        ttl = _SHORT
-        while True:
+        for ttl in (_SHORT, 4 * _SHORT, 16 * _SHORT, 64 * _SHORT):
             storage.save_progress(_M, ttl=ttl)
             seen: list[AIProgress | None] = []
 
@@ -164,9 +166,13 @@ class ExpiryContract(ContractBase):
                 return dataclasses.replace(_M, mse=0.25)
 
             storage.update_progress("m", change)
-            if seen[-1] is not None:
+            if seen and seen[-1] is not None:
                 break
-            ttl *= 4  # the machine was busy, and the record expired before its update
+            # The machine was busy, and the record expired before its update: again, with more time.
+        else:
+            pytest.fail(
+                f"saved with ttl={ttl}, then update_progress: the change got no record", pytrace=False
+            )
         assert _gone(storage, "m"), f"a record saved with ttl={ttl} and then updated did not expire"
 
     @requires(Capability.EXPIRY)
@@ -177,7 +183,7 @@ class ExpiryContract(ContractBase):
         for name in ("m", "forever"):
             storage.update_progress(name, lambda current: current or _M)
         storage.save_progress(dataclasses.replace(_M, model_name="short"), ttl=_SHORT)
-        assert _gone(storage, "short")
+        assert _gone(storage, "short"), _STAYED
         for name in ("m", "forever"):
             found(storage, name, "update_progress, and 50 ms")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from ...errors import InvalidProgressError
 from ...progress import AIProgress
 from ...storage import AIStorage
 from .. import strategies
-from .checks import check_names, check_same, explore, refused
+from .checks import check_names, check_same, explore, refused, writing
 from .clients import Clients, ContractBase, requires
 
 __all__ = ["ListingContract"]
@@ -106,7 +105,7 @@ class ListingContract(ContractBase):
         names = _saved(storage, *(f"m{index}" for index in range(6)))
         records = storage.iter_progress(batch_size=2)
         first = next(records)
-        assert first.model_name == names[0]
+        check_names("the first of iter_progress", names[:1], [first])
         for client in (clients.open(), storage):
             client.save_progress(AIProgress(model_name=names[1], mse=1.0))
             client.update_progress(names[5], lambda current: current or AIProgress(model_name="m5", mse=0.0))
@@ -130,28 +129,15 @@ class ListingContract(ContractBase):
         # The writer counts m0 up, then m9: at every moment m0 is at most one ahead.
         storage.save_many(AIProgress(model_name=f"m{index}", mse=0.0) for index in range(10))
         reader = clients.open()
-        done = threading.Event()
-        errors: list[BaseException] = []
 
-        def write() -> None:
-            try:
-                for number in range(1, 61):
-                    storage.save_progress(AIProgress(model_name="m0", mse=float(number)))
-                    storage.save_progress(AIProgress(model_name="m9", mse=float(number)))
-            except BaseException as error:
-                errors.append(error)
-            finally:
-                done.set()
+        def write(number: int) -> None:
+            for name in ("m0", "m9"):
+                storage.save_progress(AIProgress(model_name=name, mse=float(number)))
 
-        writer = threading.Thread(target=write)
-        writer.start()
-        try:
-            while not done.is_set():
+        with writing(write):
+            for _ in range(20):
                 seen = {record.model_name: record.mse for record in reader.load_progress()}
-                first, last = seen["m0"], seen["m9"]
-                assert first - last in (0.0, 1.0), (
-                    f"m0 and m9 are counted up in turns, m0 first; one listing saw m0 at {first} and m9 at {last}"
+                assert seen["m0"] - seen["m9"] in (0.0, 1.0), (
+                    "m0 and m9 are counted up in turns, m0 first; "
+                    f"one listing saw m0 at {seen['m0']} and m9 at {seen['m9']}"
                 )
-        finally:
-            writer.join()
-        assert not errors, f"save_progress raised {errors[0]!r}"

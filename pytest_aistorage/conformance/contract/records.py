@@ -286,7 +286,7 @@ class RecordContract(ContractBase):
         storage.save_progress(progress)
 
         def tamper(current: AIProgress | None) -> AIProgress:
-            assert current is not None
+            assert current is not None, "the change of a stored model got None"
             current.metadata["list"].append("changed")
             raise LookupError("after tampering")
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ...capabilities import Capability
 from ...progress import AIProgress
 from ...storage import AIStorage
-from .checks import found
+from .checks import found, moment
 from .clients import Clients, ContractBase, requires
 
 __all__ = ["VersionContract"]
@@ -22,10 +22,9 @@ _SKEW = timedelta(minutes=10)
 
 def _saved_later(storage: AIStorage, than: AIProgress) -> AIProgress:
     """Save again until the storage's clock has moved on, so that equal moments are no accident."""
-    assert than.updated_at is not None
     for _ in range(2000):
         record = storage.save_progress(than)
-        if record.updated_at is not None and record.updated_at > than.updated_at:
+        if moment(record, "updated_at") > moment(than, "updated_at"):
             return record
     raise AssertionError(f"updated_at stayed {than.updated_at} through 2000 saves")
 
@@ -153,9 +152,9 @@ class VersionContract(ContractBase):
         _saved_later(storage, first)
         storage.delete_progress("m")
         reborn = storage.save_progress(_M)
-        assert reborn.created_at is not None
-        assert first.created_at is not None
-        assert reborn.created_at > first.created_at, f"the reborn record kept created_at {first.created_at}"
+        assert moment(reborn, "created_at") > moment(first, "created_at"), (
+            f"the reborn record kept created_at {first.created_at}"
+        )
 
     def test_updated_at_moves_on(self, storage: AIStorage) -> None:
         """updated_at moves on with saves, batches and updates."""
@@ -167,9 +166,7 @@ class VersionContract(ContractBase):
                     record = storage.save_many([_M])[0]
                 else:
                     record = storage.update_progress("m", lambda current: current or _M)
-                assert record.updated_at is not None
-                assert before.updated_at is not None
-                if record.updated_at > before.updated_at:
+                if moment(record, "updated_at") > moment(before, "updated_at"):
                     break
             else:
                 raise AssertionError(f"2000 times {way} left updated_at at {before.updated_at}")
@@ -179,13 +176,10 @@ class VersionContract(ContractBase):
         last = storage.save_progress(_M)
         for _ in range(30):
             record = storage.save_progress(_M)
-            assert record.updated_at is not None
-            assert last.updated_at is not None
-            assert record.created_at is not None
-            assert record.updated_at >= last.updated_at, (
+            assert moment(record, "updated_at") >= moment(last, "updated_at"), (
                 f"a save set updated_at back from {last.updated_at} to {record.updated_at}"
             )
-            assert record.updated_at >= record.created_at, (
+            assert moment(record, "updated_at") >= moment(record, "created_at"), (
                 f"updated_at {record.updated_at} is before created_at {record.created_at}"
             )
             last = record
@@ -196,7 +190,6 @@ class VersionContract(ContractBase):
         record = storage.save_progress(_M)
         after = datetime.now(UTC) + _SKEW
         for field in ("created_at", "updated_at"):
-            moment = getattr(record, field)
-            assert isinstance(moment, datetime), f"{field} of a saved record is {moment!r}"
-            assert moment.utcoffset() == timedelta(0), f"{field} is not in UTC: {moment!r}"
-            assert before <= moment <= after, f"{field} is {moment}, and now it is {datetime.now(UTC)}"
+            stamp = moment(record, field)
+            assert stamp.utcoffset() == timedelta(0), f"{field} is not in UTC: {stamp!r}"
+            assert before <= stamp <= after, f"{field} is {stamp}, and now it is {datetime.now(UTC)}"
