@@ -1,0 +1,16 @@
+"""Working storages, each with one planted fault: what the contract tests must turn red."""
+
+from . import lifetimes, listings, races, records, updates, versions
+from .delegating import MUTANTS, Delegating, Mutant
+
+__all__ = [
+    "MUTANTS",
+    "Delegating",
+    "Mutant",
+    "lifetimes",
+    "listings",
+    "races",
+    "records",
+    "updates",
+    "versions",
+]

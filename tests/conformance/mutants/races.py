@@ -1,0 +1,114 @@
+"""Faults that only several clients see."""
+
+# ruff: noqa: D102 -- the class says what is wrong with its method
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import Any
+
+from pytest_aistorage import AIProgress, VersionConflictError
+
+from .delegating import Change, Delegating, turns_red
+
+# Between a read and a write, as long as a round trip: wide enough for every other client to come between.
+_GAP = 0.002
+
+
+@turns_red("other_client_sees_every_change")
+class StaleReads(Delegating):
+    """A client answers out of its own cache."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._cache: dict[str, AIProgress | None] = {}
+
+    def kept(self, record: AIProgress) -> AIProgress:
+        self._cache.pop(record.model_name, None)
+        return record
+
+    def get_progress(self, model_name: str) -> AIProgress | None:
+        if model_name not in self._cache:
+            self._cache[model_name] = super().get_progress(model_name)
+        return self._cache[model_name]
+
+
+@turns_red("clients_take_turns")
+class CountsVersionsByItself(Delegating):
+    """Each client counts the versions that it gave out, as if it were alone."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._given: dict[str, int] = {}
+
+    def save_progress(self, progress: AIProgress, **options: Any) -> AIProgress:
+        saved = super().save_progress(progress, **options)
+        version = self._given[saved.model_name] = self._given.get(saved.model_name, 0) + 1
+        return dataclasses.replace(saved, version=version)
+
+
+@turns_red("threads_saving_one_model_take_distinct_versions")
+class VersionReadBeforeTheWrite(Delegating):
+    """SELECT version, and then INSERT with one more."""
+
+    def save_progress(self, progress: AIProgress, **options: Any) -> AIProgress:
+        before = self.inner.get_progress(progress.model_name)
+        time.sleep(_GAP)
+        saved = super().save_progress(progress, **options)
+        return dataclasses.replace(saved, version=before.version + 1 if before else 1)
+
+
+@turns_red("threads_updating_one_model_lose_no_update", "processes_changing_one_model_lose_nothing")
+class LosesUpdates(Delegating):
+    """Read, change, write, and nothing in between keeps others out."""
+
+    def update_progress(self, model_name: str, change: Change) -> AIProgress:
+        current = self.inner.get_progress(model_name)
+        result = change(current)
+        time.sleep(_GAP)
+        return self.inner.save_progress(result)
+
+
+@turns_red("other_process_sees_the_store")
+class StoreOfTheProcess(Delegating):
+    """Every process has a store of its own."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url}-{os.getpid()}")
+
+
+@turns_red("one_of_many_creates")
+class ChecksThenSaves(Delegating):
+    """A compare-and-set in two steps."""
+
+    def save_progress(
+        self, progress: AIProgress, *, expected_version: int | None = None, **options: Any
+    ) -> AIProgress:
+        current = self.inner.get_progress(progress.model_name)
+        actual = 0 if current is None else current.version
+        if expected_version is not None and expected_version != actual:
+            raise VersionConflictError(progress.model_name, expected_version, actual)
+        time.sleep(_GAP)
+        return super().save_progress(progress, **options)
+
+
+@turns_red("threads_share_one_client")
+class OneStatementAtATime(Delegating):
+    """The client keeps what it is about to do in an attribute, which other threads overwrite."""
+
+    def save_progress(self, progress: AIProgress, **options: Any) -> AIProgress:
+        self._saving = progress
+        time.sleep(_GAP)
+        return super().save_progress(self._saving, **options)
+
+
+@turns_red("writers_of_different_models_lose_nothing")
+class WritesTheWholeStore(Delegating):
+    """Read all, change one, write all: the others' changes are undone."""
+
+    def save_progress(self, progress: AIProgress, **options: Any) -> AIProgress:
+        others = [r for r in self.inner.load_progress() if r.model_name != progress.model_name]
+        time.sleep(_GAP)
+        return self.inner.save_many([*others, progress])[-1]

@@ -1,0 +1,79 @@
+"""The contract tests, tested: a planted fault turns the test red that is named for it, and nothing else does."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import Phase, settings
+from mutants import MUTANTS, Delegating, Mutant
+
+from pytest_aistorage import open_storage
+from pytest_aistorage.conformance.contract import (
+    AIStorageContract,
+    Clients,
+    contract_tests,
+    expiry,
+    not_applicable,
+)
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let Hypothesis find a fault without making it small or keeping it, and wait briefly for an expiry."""
+    monkeypatch.setattr(expiry, "_PATIENCE", 0.3)
+    before = settings.get_current_profile_name()
+    settings.register_profile(
+        "mutants", settings(), phases=[Phase.explicit, Phase.generate], database=None, derandomize=True
+    )
+    settings.load_profile("mutants")
+    yield
+    settings.load_profile(before)
+
+
+def _run(test: str, storage: type[Delegating], tmp_path: Path) -> None:
+    """Run a contract test on a storage around a good one to which the test applies."""
+    method: Any = getattr(AIStorageContract(), test)
+    url = f"memory://{uuid4().hex}"
+    with open_storage(url) as good:
+        if not_applicable(method, good.capabilities):
+            url = f"sqlite:///{tmp_path}/good.db"
+    opener: Any = functools.partial(storage, url)
+    with Clients(opener) as clients:
+        storage_under_test = clients.open()
+        assert not_applicable(method, clients.capabilities) is None
+        wanted = method.__code__.co_varnames[1 : method.__code__.co_argcount]
+        method(**{name: {"storage": storage_under_test, "clients": clients}[name] for name in wanted})
+
+
+@pytest.mark.parametrize("test", contract_tests())
+def test_good_storage_is_green(test: str, tmp_path: Path) -> None:
+    """Without a fault every contract test passes, on an object that inherits nothing from the package."""
+    _run(test, Delegating, tmp_path)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+def test_mutant_turns_its_test_red(mutant: Mutant, tmp_path: Path) -> None:
+    """The planted fault fails the contract test that is named for it, by an assertion."""
+    with pytest.raises((AssertionError, pytest.fail.Exception, *mutant.errors)) as failure:
+        _run(mutant.test, mutant.storage, tmp_path)
+    assert str(failure.value).strip(), "the test fails without a word"
+
+
+def test_every_contract_test_has_a_mutant() -> None:
+    """No contract test is without a fault that it was seen to find, and no fault without its test."""
+    tests = set(contract_tests())
+    planted = {mutant.test for mutant in MUTANTS}
+    assert tests - planted == set(), "contract tests that no mutant turns red"
+    assert planted - tests == set(), "mutants for tests that do not exist"
+
+
+def test_mutants_are_told_apart() -> None:
+    """Each pair of a mutant and a test comes once, and each mutant says what its fault is."""
+    ids = [mutant.id for mutant in MUTANTS]
+    assert len(ids) == len(set(ids))
+    assert all(mutant.storage.__doc__ for mutant in MUTANTS)
