@@ -50,7 +50,9 @@ def lookup(names: Iterable[str], directories: Iterable[Path] = ()) -> list[Path]
     for name in names:
         for place in dict.fromkeys(places):
             path = place / (f"{name}.exe" if sys.platform == "win32" else name)
-            if path.is_file() and os.access(path, os.X_OK):
+            if os.path.isfile(path) and os.access(
+                path, os.X_OK
+            ):  # which, unlike Path.is_file, forgives a closed directory
                 found.setdefault(path.resolve(), path)
     return list(found.values())
 

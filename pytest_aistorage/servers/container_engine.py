@@ -13,7 +13,7 @@ from typing import Any
 from pytest_aistorage.servers.base import redact
 from pytest_aistorage.servers.kind import ServerKind
 from pytest_aistorage.servers.supervisor.files import make_base, remove_tree, sweep
-from pytest_aistorage.servers.supervisor.lease import try_exclusive
+from pytest_aistorage.servers.supervisor.lease import is_free
 from pytest_aistorage.servers.supervisor.main import detach, supervise
 from pytest_aistorage.servers.supervisor.ports import free_port
 from pytest_aistorage.servers.supervisor.trouble import FailedError
@@ -72,7 +72,11 @@ class ContainerEngine:
                     raise FailedError(f"{self._plan['image']}: {said}") from error
         self._url = self._kind.url(host, port, self._plan["password"])
         version = self._await_answer()
-        return {"host": host, "port": port, "version": version, "data": ""}
+        return {"host": host, "port": port, "version": version, "data": "", "alive": self._alive_path}
+
+    @property
+    def _alive_path(self) -> str:
+        return os.path.join(self._base, "alive")
 
     def remove(self) -> None:
         """Remove the container and its volumes."""
@@ -131,7 +135,7 @@ class ContainerEngine:
             f"{LABEL}.owner": _owner(),
             f"{LABEL}.spec": self._plan["spec"],
             f"{LABEL}.lease": self._plan["lease"],
-            f"{LABEL}.alive": os.path.join(self._base, "alive"),
+            f"{LABEL}.alive": self._alive_path,
         }
         name = f"{os.path.basename(self._base)}-{self._kind.kind}"
         container = DockerContainer(self._plan["image"], name=name, labels=labels)
@@ -215,27 +219,13 @@ def remove_stale(client: Any) -> None:
 
     for container in client.containers.list(all=True, filters={"label": f"{LABEL}.owner={_owner()}"}):
         paths = [container.labels.get(f"{LABEL}.{name}", "") for name in ("alive", "lease")]
-        if all(_is_free(path) for path in paths):
+        if all(is_free(path) for path in paths):
             try:
                 container.remove(force=True, v=True)
             except NotFound:
                 continue
             except APIError as error:  # somebody else is removing it
                 print(f"removing {container.name}: {error}", file=sys.stderr)
-
-
-def _is_free(path: str) -> bool:
-    """Whether a lock file is gone, or nobody holds its lock."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    try:
-        return try_exclusive(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _owner() -> str:

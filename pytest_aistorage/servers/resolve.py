@@ -26,6 +26,7 @@ from pytest_aistorage.servers.kind import ServerKind
 from pytest_aistorage.servers.kinds import KINDS
 from pytest_aistorage.servers.server import Numbers, PrivateServer, Server
 from pytest_aistorage.servers.supervised import Lease, Records, Supervisor
+from pytest_aistorage.servers.supervisor.lease import is_free
 
 __all__ = ["private_server", "shared_server", "stop_kept", "survey"]
 
@@ -232,6 +233,7 @@ def _start_shared(
         "version": "@version@",
         "supervisor": "@pid@",
         "data": "@data@",
+        "alive": "@alive@",
     }
     records = Records(record, text, _KEPT_FOR if options.keep else 0.0, record.with_suffix(".stop"))
     try:
@@ -261,7 +263,9 @@ def _joined(
         lease = Lease(Path(known["lease"]))
     except OSError:
         return None
-    if not record.exists() or not _listens(known["host"], int(known["port"])):
+    # A server whose supervisor was killed would be left behind by us: its successor's supervisor removes it.
+    gone = not record.exists() or is_free(known["alive"])
+    if gone or not _listens(known["host"], int(known["port"])):
         lease.release(wait=False)
         return None
     numbers = Numbers(record.with_suffix(".numbers"))

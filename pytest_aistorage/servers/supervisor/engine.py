@@ -79,7 +79,13 @@ class ProcessEngine:
             break
         for path in plan["passing_files"]:
             os.unlink(self._filled(path))
-        return {"port": self._port, "version": self._version, "data": self._path("data"), "host": "127.0.0.1"}
+        return {
+            "host": "127.0.0.1",
+            "port": self._port,
+            "version": self._version,
+            "data": self._path("data"),
+            "alive": self._path("alive"),
+        }
 
     def remove(self) -> None:
         """End the server for good, and remove all that it had."""

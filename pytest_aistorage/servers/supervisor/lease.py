@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-__all__ = ["lock_exclusive", "lock_shared", "try_exclusive", "unlock"]
+__all__ = ["is_free", "lock_exclusive", "lock_shared", "try_exclusive", "unlock", "wait_until_unused"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -71,6 +71,21 @@ else:
     def unlock(fd: int) -> None:
         """Give the lock back, whichever it is, for every process that shares the open file."""
         fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def is_free(path: str) -> bool:
+    """Whether a lock file is gone, or nobody holds its lock."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    except OSError:  # somebody else's, so nothing is known
+        return False
+    try:
+        return try_exclusive(descriptor)
+    finally:
+        unlock(descriptor)
+        os.close(descriptor)
 
 
 def wait_until_unused(lease: int, path: str, linger: float, stop_file: str) -> None:

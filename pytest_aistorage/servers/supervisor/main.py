@@ -42,7 +42,7 @@ def supervise(engine: Engine, plan: dict[str, Any], commands: int, replies: int)
         engine: the server.
         plan: ``lease`` (path of the file of which every user holds the shared lock), ``record`` (where to
             write who the server is, or None) and ``record_text`` (in which ``@host@ @port@ @version@
-            @data@ @pid@`` are filled in), ``linger`` (seconds), ``stop_file``; the rest is the engine's.
+            @data@ @alive@ @pid@`` are filled in), ``linger`` (seconds), ``stop_file``; the rest is the engine's.
         commands: a pipe with the owner's commands; its end means that there will be none.
         replies: a pipe for the answers.
     """
@@ -50,29 +50,28 @@ def supervise(engine: Engine, plan: dict[str, Any], commands: int, replies: int)
         lease = os.open(plan["lease"], os.O_RDWR)
     except FileNotFoundError:  # the run is over already
         return
+    disowned = False
     try:
         try:
             answer = engine.start()
         except Exception as error:
             engine.remove()
-            _reply(replies, {"failed": str(error)})
+            # A starter that hears it may try again with the same lease.
+            disowned = _reply(replies, {"failed": str(error)})
             return
         if plan["record"] is not None:
             _write_record(plan["record"], plan["record_text"], answer)
         _reply(replies, {"ready": answer})
-        engine.sweep()
+        _sweep(engine)
         while (message := receive(commands)) is not None:
             _reply(replies, _obey(engine, message["do"]))
         wait_until_unused(lease, plan["lease"], plan["linger"], plan["stop_file"])
     finally:
         # Holding the exclusive lock: who wants to join now waits, and finds nothing to join.
         engine.remove()
-        for path in (plan["record"], plan["users"], plan["lease"]):
-            if path is not None:
-                _unlink_own(path, plan)
-        if os.path.exists(plan["log"]) and not os.path.getsize(plan["log"]):
-            os.unlink(plan["log"])
-        engine.sweep()
+        if not disowned:
+            _unlink_files(plan)
+        _sweep(engine)
 
 
 def _obey(engine: Engine, command: str) -> dict[str, Any]:
@@ -85,11 +84,20 @@ def _obey(engine: Engine, command: str) -> dict[str, Any]:
     return {"done": command}
 
 
-def _reply(replies: int, message: dict[str, Any]) -> None:
+def _sweep(engine: Engine) -> None:
+    try:
+        engine.sweep()
+    except Exception as error:  # of whatever kind: it is not about our own server, which must go on
+        print(f"sweeping: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+
+def _reply(replies: int, message: dict[str, Any]) -> bool:
+    """Answer; False when the starter is gone, which we see by the lease too."""
     try:
         send(replies, message)
-    except OSError:  # the starter is gone; that we see by the lease
-        return
+    except OSError:
+        return False
+    return True
 
 
 def _write_record(path: str, text: str, answer: dict[str, Any]) -> None:
@@ -100,6 +108,14 @@ def _write_record(path: str, text: str, answer: dict[str, Any]) -> None:
     os.write(descriptor, text.encode())
     os.close(descriptor)
     os.replace(unfinished, path)
+
+
+def _unlink_files(plan: dict[str, Any]) -> None:
+    for path in (plan["record"], plan["users"], plan["lease"]):
+        if path is not None:
+            _unlink_own(path, plan)
+    if os.path.exists(plan["log"]) and not os.path.getsize(plan["log"]):
+        os.unlink(plan["log"])
 
 
 def _unlink_own(path: str, plan: dict[str, Any]) -> None:
