@@ -50,9 +50,8 @@ def lookup(names: Iterable[str], directories: Iterable[Path] = ()) -> list[Path]
     for name in names:
         for place in dict.fromkeys(places):
             path = place / (f"{name}.exe" if sys.platform == "win32" else name)
-            if os.path.isfile(path) and os.access(
-                path, os.X_OK
-            ):  # which, unlike Path.is_file, forgives a closed directory
+            # Not Path.is_file, which is an error in a directory that we can't enter; PATH may name such.
+            if os.path.isfile(path) and os.access(path, os.X_OK):
                 found.setdefault(path.resolve(), path)
     return list(found.values())
 

@@ -65,7 +65,15 @@ def start(
     # With the environment as it is: it says where the engine is, and how testcontainers is to behave.
     path = os.pathsep.join(os.path.abspath(place) for place in sys.path)
     env = {**os.environ, "PYTHONPATH": path}
-    return Supervisor(["-c", _BOOT], env, plan, lease.path, records, timeout)
+    try:
+        return Supervisor(["-c", _BOOT], env, plan, lease.path, records, timeout)
+    except ProviderUnavailableError as error:
+        remedy = f"docker pull {plan['image']}"
+        if "ryuk" in error.reason:
+            remedy = (
+                "set TESTCONTAINERS_RYUK_DISABLED=true, for the image of testcontainers' reaper can't be had"
+            )
+        raise ProviderUnavailableError(error.reason, remedy) from error
 
 
 def offer(kind: ServerKind, spec: ServerSpec, options: ServerOptions) -> Offer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -34,6 +35,24 @@ def required(spec: str) -> bool:
     return spec in named or ("CI" in os.environ and spec in ("postgres", "redis"))
 
 
+@functools.cache
+def reaper_can_start() -> bool:
+    """Whether testcontainers' reaper is switched off, or its image is here, or can be expected to be pulled."""
+    import docker
+    from testcontainers.core.config import testcontainers_config
+
+    if testcontainers_config.ryuk_disabled or "CI" in os.environ:
+        return True
+    client = docker.from_env()
+    try:
+        client.images.get(testcontainers_config.ryuk_image)
+    except docker.errors.DockerException:
+        return False
+    finally:
+        client.close()
+    return True
+
+
 def offered(spec: str, provider: str, options: ServerOptions) -> Offer:
     """What a provider offers; skips (or, where the server is required, fails) when it is nothing."""
     parsed = ServerSpec.parse(spec)
@@ -41,6 +60,9 @@ def offered(spec: str, provider: str, options: ServerOptions) -> Offer:
     offer = offers[provider]
     if offer.available and "(to be pulled)" in offer.detail and "CI" not in os.environ:
         offer = Offer(provider, False, f"{offer.detail}", "pull the image")
+    if offer.available and provider == "container" and not reaper_can_start():
+        remedy = "set TESTCONTAINERS_RYUK_DISABLED=true"
+        offer = Offer(provider, False, "the image of testcontainers' reaper is not here", remedy)
     if not offer.available:
         said = f"{spec} by {provider}: {offer.detail}. Remedy: {offer.remedy or 'none'}"
         if required(spec) and not any(one.available for one in offers.values()):
