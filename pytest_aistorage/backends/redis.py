@@ -23,7 +23,8 @@ from ..errors import (
 from ..progress import AIProgress, ProgressQuery
 from ..storage import DEFAULT_TIMEOUT, AIStorage, Change
 from . import _redis_scripts as scripts
-from ._redis_link import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS, Link, pool_from_url, pool_of
+from ._redis_link import Link, pool_from_url, pool_of
+from ._redis_settings import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -886,12 +886,19 @@ def test_the_settings_are_asked_for_once_a_client(shared: Server, raw: Any, pref
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"decode_responses": True}, {"protocol": 3}, {"protocol": 3, "decode_responses": True}]
+    "options",
+    [
+        {},
+        {"encoding": "latin-1"},
+        {"decode_responses": True},
+        {"protocol": 3},
+        {"protocol": 3, "decode_responses": True},
+    ],
 )
 def test_a_client_that_is_handed_in_is_used_and_not_closed(
     private: Callable[..., Server], options: dict[str, Any]
 ) -> None:
-    """Whatever it was made for: replies as text, or the newer protocol."""
+    """Whatever it was made for: another encoding, replies as text, or the newer protocol."""
     server = private("--appendonly", "yes", "--appendfsync", "always")
     with server.client(**options) as client:
         with RedisStorage(redis=client, durability="appendfsync-always") as storage:
