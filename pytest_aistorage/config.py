@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 # Query parameters whose value is a secret; the userinfo's password apart.
-_SECRET_PARAMETERS = frozenset({"password", "passwd", "sslpassword", "token", "access_token"})
+_SECRET_PARAMETERS = frozenset({"password", "passwd", "sslpassword", "ssl_password", "token", "access_token"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
