@@ -70,7 +70,7 @@ def _print(specs: Sequence[ServerSpec], offers: dict[str, list[Offer]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # pip install 'name[extra]' is no markup
     table = Table(box=box.SIMPLE_HEAD, expand=False)
     table.add_column("server", no_wrap=True, style="bold")
     table.add_column("from", no_wrap=True)

@@ -108,7 +108,7 @@ def command(
     if as_json:
         click.echo(json.dumps(document(proofs, unavailable, elapsed, as_declared=as_declared), indent=2))
     else:
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         console.width = max(console.width, _LEAST_WIDTH)
         print_report(console, proofs, unavailable, elapsed, as_declared=as_declared)
     ctx.exit(0 if as_declared else 1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from race_machine import SERVERS, required
 
 from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.errors import ServerUnavailableError
@@ -16,16 +16,6 @@ from pytest_aistorage.registry import backend_class
 from pytest_aistorage.servers.base import ServerOptions, ServerSpec
 from pytest_aistorage.servers.resolve import shared_server
 from pytest_aistorage.servers.run_directory import RunDirectory
-
-SERVERS = ("postgres", "redis", "mysql")
-KEEPING = ("memory", "sqlite", *SERVERS)
-"""The backends that must not lose anything."""
-
-
-def required(spec: str) -> bool:
-    """Whether a server that is missing is a failure here."""
-    named = [name.strip() for name in os.environ.get("AI_STORAGE_REQUIRE", "").split(",")]
-    return spec in named or ("CI" in os.environ and spec in ("postgres", "redis"))
 
 
 @pytest.fixture(scope="session")

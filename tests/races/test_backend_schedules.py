@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
-from conftest import KEEPING
+from race_machine import KEEPING
 from race_stores import UnlockedMemoryStorage
 
 from pytest_aistorage.errors import ConfigurationError

@@ -1,0 +1,129 @@
+"""The stress run: 1000 concurrent saves, and what is made of storages that lose some."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+from race_machine import KEEPING
+from race_stores import FlockStorage, PrivateStorage, RenameStorage, UnlockedMemoryStorage, die
+
+from pytest_aistorage.backends.file import FileStorage
+from pytest_aistorage.races import (
+    Counter,
+    DistinctModels,
+    NotSharedError,
+    RaceError,
+    SameModel,
+    run_race,
+)
+
+
+class Deadly(SameModel):
+    """A client that is ended in the middle of the race."""
+
+    __slots__ = ()
+
+    def act(self, storage, client, random):
+        """End this process."""
+        die(storage)
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_a_thousand_concurrent_saves_of_one_model(pool, subject_of, name):
+    """From 8 processes, or threads of memory: version 1000, and no version was given twice."""
+    subject = subject_of(name)
+    store = subject.fresh()
+    model = subject.model()
+    result = run_race(store.opener, SameModel(model), processes=8, operations=1000, pool=pool)
+    assert (result.clients, result.processes) == (8, not subject.threads)
+    assert (result.balance.acknowledged, result.balance.lost, result.balance.duplicates) == (1000, 0, 0)
+    assert sorted(attempt.version for attempt in result.attempts) == list(range(1, 1001))
+    assert subject.observer(store).get_progress(model).version == 1000
+    assert {attempt.client for attempt in result.attempts} == set(range(8))
+
+
+@pytest.mark.parametrize("name", KEEPING)
+@pytest.mark.parametrize("workload", [DistinctModels, Counter])
+def test_no_other_workload_loses_either(pool, subject_of, name, workload):
+    """Models of their own, and one counter that all count up."""
+    subject = subject_of(name)
+    result = run_race(subject.fresh().opener, workload(subject.model()), operations=160, pool=pool)
+    assert (result.balance.acknowledged, result.balance.kept, result.balance.duplicates) == (160, 160, 0)
+
+
+@pytest.mark.parametrize("name", ["memory", "sqlite"])
+def test_several_threads_in_each_process(pool, subject_of, name):
+    """Each thread is a client of its own; memory has them all in this process."""
+    subject = subject_of(name)
+    result = run_race(
+        subject.fresh().opener, SameModel(subject.model()), processes=2, threads=3, operations=100, pool=pool
+    )
+    assert (result.clients, result.balance.kept) == (6, 100)
+    assert {attempt.client for attempt in result.attempts} == set(range(6))
+
+
+def test_attempts_are_in_order_and_overlap(pool, subject_of):
+    """Times are of one clock for all processes: each is called before it returns, and they do overlap."""
+    subject = subject_of("sqlite")
+    result = run_race(subject.fresh().opener, SameModel(subject.model()), operations=200, pool=pool)
+    calls = [attempt.called for attempt in result.attempts]
+    assert calls == sorted(calls)
+    assert all(attempt.called < attempt.returned for attempt in result.attempts)
+    assert any(
+        a.client != b.client and b.called < a.returned
+        for a, b in zip(result.attempts, result.attempts[1:], strict=False)
+    )
+
+
+@pytest.mark.parametrize("storage", [FileStorage, RenameStorage])
+@pytest.mark.parametrize("workload", [SameModel, DistinctModels, Counter])
+def test_a_whole_file_store_loses(pool, tmp_path, storage, workload):
+    """Updates of one model, and of models that nobody else writes."""
+    opener = functools.partial(storage, tmp_path / "metrics.json")
+    result = run_race(opener, workload(), operations=800, pool=pool)
+    assert result.processes
+    assert result.balance.lost > 0
+    assert result.balance.acknowledged == result.balance.kept + result.balance.lost
+
+
+def test_a_whole_file_store_under_a_lock_loses_nothing(pool, tmp_path):
+    """It is the lock that matters, and not the file."""
+    opener = functools.partial(FlockStorage, tmp_path / "metrics.json")
+    result = run_race(opener, Counter(), operations=400, pool=pool)
+    assert (result.balance.acknowledged, result.balance.kept, result.balance.duplicates) == (400, 400, 0)
+
+
+def test_a_memory_without_its_lock_is_caught(pool, monkeypatch):
+    """The planted lost update, between threads that change hands between any two instructions."""
+    import sys
+
+    before = sys.getswitchinterval()
+    opener = functools.partial(UnlockedMemoryStorage, "stressed")
+    try:
+        sys.setswitchinterval(1e-6)
+        with opener():
+            result = run_race(opener, Counter(), processes=8, operations=8000, pool=pool)
+    finally:
+        sys.setswitchinterval(before)
+    assert not result.processes
+    assert result.balance.lost > 0
+
+
+def test_clients_that_do_not_share_a_store_do_not_race(pool):
+    """A race of strangers is an error, and no pass."""
+    with pytest.raises(NotSharedError, match="does not see what client 1 wrote"):
+        run_race(PrivateStorage, SameModel(), operations=10, pool=pool)
+
+
+def test_a_client_that_dies_breaks_the_race_off(pool, tmp_path):
+    """What was not done was not shown."""
+    with pytest.raises(RaceError, match="died"):
+        run_race(functools.partial(FileStorage, tmp_path / "m.json"), Deadly(), operations=8, pool=pool)
+
+
+def test_a_race_of_its_own_pool(tmp_path):
+    """Without a pool it starts one, and ends it."""
+    opener = functools.partial(FlockStorage, tmp_path / "metrics.json")
+    result = run_race(opener, SameModel(), processes=2, operations=20)
+    assert result.balance.kept == 20
