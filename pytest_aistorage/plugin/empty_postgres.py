@@ -72,6 +72,7 @@ class PostgresEmptier(Emptier):
         self._connection: Any = None
         self._is_pending = False
         self._shape: int | None = None
+        self._own: list[int] = []
         self._connect()
         self._prepare()
 
@@ -157,7 +158,7 @@ class PostgresEmptier(Emptier):
         """Read the catalogue, put the storage's own tables right, and generate the function."""
         for _ in range(3):
             rows = self._rows(_RELATIONS)
-            own = [row[0] for row in rows if row[2] in OWN_TABLES and row[3] == "r" and self._in_path(row[0])]
+            own = self._own_tables(rows)
             shape = self._shape_of(own)
             if len(own) == len(OWN_TABLES) and shape == self._shape:
                 break
@@ -234,17 +235,29 @@ class PostgresEmptier(Emptier):
         return ordered, []
 
     def _replace_own_tables(self, there: list[int]) -> None:
-        """Create the storage's own tables; what a test has made of them goes."""
-        if (there and self._shape is not None) or len(there) not in (0, len(OWN_TABLES)):
-            for name in OWN_TABLES:
-                self._patiently(f"DROP TABLE IF EXISTS {name} CASCADE")
-        self._create_tables()
-        own = [
-            row[0]
-            for row in self._rows(_RELATIONS)
-            if row[2] in OWN_TABLES and row[3] == "r" and self._in_path(row[0])
+        """Create the storage's own tables; what a test has made of them goes, under whatever name."""
+        for oid in {*there, *self._own}:
+            for (name,) in self._rows(
+                f"SELECT oid::regclass::text FROM pg_catalog.pg_class WHERE oid = {oid}"
+            ):
+                self._patiently(f"DROP TABLE {name} CASCADE")
+        try:
+            self._create_tables()
+        except Exception as error:
+            if not self._own:
+                raise
+            # Something that a test has created is in the way: its database is of no more use.
+            raise DatabaseGoneError from error
+        created = self._own_tables(self._rows(_RELATIONS))
+        if len(created) != len(OWN_TABLES):
+            raise DatabaseGoneError  # a view of that name, which counts as there
+        self._own = created
+        self._shape = self._shape_of(self._own)
+
+    def _own_tables(self, relations: list[tuple[Any, ...]]) -> list[int]:
+        return [
+            row[0] for row in relations if row[2] in OWN_TABLES and row[3] == "r" and self._is_visible(row[0])
         ]
-        self._shape = self._shape_of(own)
 
     def _patiently(self, statement: str) -> None:
         try:
@@ -253,7 +266,7 @@ class PostgresEmptier(Emptier):
             self._end("xact_start IS NOT NULL")
             self._connection.execute(statement)
 
-    def _in_path(self, oid: int) -> bool:
+    def _is_visible(self, oid: int) -> bool:
         return bool(self._rows(f"SELECT pg_catalog.pg_table_is_visible({oid})")[0][0])
 
     def _shape_of(self, oids: list[int]) -> int | None:

@@ -86,7 +86,7 @@ class SQLStore(Store):
         try:
             self._emptier.empty()
         except DatabaseGoneError:
-            self._stop()
+            self.close()
             self._start()
             self._emptier.empty()
         return self._opener

@@ -151,8 +151,8 @@ class Run:
             try:
                 server = shared_server(ServerSpec.parse(name), self.server_options)
             except ServerUnavailableError as error:
-                self._failed[name] = error
-                raise
+                self._failed[name] = self._with_remedy(error)
+                raise self._failed[name] from error
             self._servers[name] = server
             self.record.servers[name] = (server.version, server.provider)
         return self._servers[name]
@@ -216,6 +216,16 @@ class Run:
         return server_store(
             name, server, self.settings.isolation, self.settings.kept_tables, keep=self.settings.keep
         )
+
+    def _with_remedy(self, error: ServerUnavailableError) -> ServerUnavailableError:
+        """The error of a run that may use servers by URL only and has none, with what to do about it."""
+        kind = error.wanted.partition("@")[0]
+        if self.server_options.url_of(ServerSpec.parse(error.wanted)) is not None or len(error.reasons) > 1:
+            return error
+        if not error.reasons[0].startswith("url:"):
+            return error
+        remedy = f"Remedy: --ai-storage-url={kind}=URL, or AI_STORAGE_URL_{kind.upper()}, or --ai-storage-servers=auto."
+        return ServerUnavailableError(error.wanted, error.reasons, remedy)
 
     def _directory_of_stores(self) -> Path:
         if self._stores_directory is None:
