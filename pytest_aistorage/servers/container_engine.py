@@ -217,7 +217,9 @@ def remove_stale(client: Any) -> None:
     """
     from docker.errors import APIError, NotFound
 
-    for container in client.containers.list(all=True, filters={"label": f"{LABEL}.owner={_owner()}"}):
+    label = {"label": f"{LABEL}.owner={_owner()}"}
+    # Other runs remove theirs meanwhile.
+    for container in client.containers.list(all=True, filters=label, ignore_removed=True):
         paths = [container.labels.get(f"{LABEL}.{name}", "") for name in ("alive", "lease")]
         if all(is_free(path) for path in paths):
             try:

@@ -18,6 +18,7 @@ from pytest_aistorage.servers import ServerOptions, ServerSpec, shared_server
 from pytest_aistorage.servers.base import ProviderUnavailableError
 from pytest_aistorage.servers.container import engine_version
 from pytest_aistorage.servers.container_engine import LABEL
+from pytest_aistorage.servers.supervisor.tree import is_running
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -91,6 +92,7 @@ def test_the_next_run_removes_what_a_killed_supervisor_left(options: ServerOptio
     os.kill(int(record["supervisor"]), 9)
     process.kill()
     process.communicate()
+    eventually(lambda: not is_running(int(record["supervisor"])), "the supervisor is dead")
     chosen = dataclasses.replace(options, providers={"redis": ("container",)})
     with shared_server(ServerSpec.parse("redis@8"), chosen):
         eventually(lambda: left.id not in [one.id for one in ours(options)], "the container is gone")
