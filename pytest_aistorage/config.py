@@ -15,6 +15,7 @@ from .validation import checked_ttl
 __all__ = [
     "StorageURL",
     "missing_extra",
+    "nothing_left",
     "option_of",
     "positive_int",
     "redact",
@@ -149,6 +150,16 @@ def option_of(
         )
     given = {name: value for name, value in url.query.items() if name in known} | dict(options)
     return url.without(*known), {name: known[name](name, value) for name, value in given.items()}
+
+
+def nothing_left(url: StorageURL) -> None:
+    """Refuse what is still in the query of a URL that leads to no driver: it is a misspelt option.
+
+    Raises:
+        ConfigurationError: there is such a parameter.
+    """
+    if url.query:
+        raise ConfigurationError(f"{url.scheme}: unknown option {min(url.query)!r} in the URL")
 
 
 def seconds(name: str, value: object) -> float:

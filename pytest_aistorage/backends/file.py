@@ -55,7 +55,8 @@ class FileStorage(AIStorage):
             ConfigurationError: a host, no path, or an unknown option.
         """
         parts, _ = config.option_of(config.StorageURL.parse(url), options, {"timeout": config.seconds})
-        if parts.host not in (None, "localhost") or not parts.path.strip("/"):
+        config.nothing_left(parts)
+        if parts.host not in (None, "localhost") or not parts.path.startswith("/") or parts.path == "/":
             raise ConfigurationError("a file URL is file:///absolute/path/training_metrics.json")
         path = parts.path
         if path[2:3] == ":":  # file:///C:/metrics.json

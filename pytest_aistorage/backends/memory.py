@@ -102,6 +102,7 @@ class MemoryStorage(AIStorage):
             options,
             {"ttl": config.time_to_live, "clock": _checked_clock, "timeout": config.seconds},
         )
+        config.nothing_left(parts)
         given.pop("timeout", None)  # nothing here waits for a server
         return cls(((parts.host or "") + parts.path).strip("/") or None, **given)
 
