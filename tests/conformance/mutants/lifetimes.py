@@ -316,7 +316,7 @@ class NoChangeIsNoUpdate(Delegating):
     """An update without a change returns the record."""
 
     def update_progress(self, model_name: str, change: Change | None) -> AIProgress:
-        return super().update_progress(model_name, change or (lambda current: current))  # type: ignore[arg-type, return-value]
+        return super().update_progress(model_name, change or (lambda current: current))
 
 
 # -- closing ------------------------------------------------------------------------------------------------

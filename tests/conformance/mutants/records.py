@@ -357,4 +357,5 @@ class DropsTheResultOfChange(Delegating):
         current = self.inner.get_progress(model_name)
         if current is None or not callable(change):
             return super().update_progress(model_name, change)
-        return dataclasses.replace(change(current), version=current.version + 1)
+        result: AIProgress = change(current)
+        return dataclasses.replace(result, version=current.version + 1)
