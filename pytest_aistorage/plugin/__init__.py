@@ -11,13 +11,15 @@ from .choice import set_active
 from .fixtures import *  # noqa: F403  # pytest looks for fixtures among a plugin's names
 from .options import MARKER, add_options
 from .state import drop_state, set_state, state_of
+from .valkey import stand_in
 
 _PARAMETRIZED = ("ai_storage_opener", "ai_storage_factory")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the options."""
+    """Declare the options, and see that a plugin which the extra ``embedded`` brings along costs nothing."""
     add_options(parser)
+    stand_in(pluginmanager)
 
 
 def pytest_configure(config: pytest.Config) -> None:

