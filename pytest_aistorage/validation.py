@@ -227,8 +227,15 @@ def _metadata(field: str, value: object) -> dict[str, Any]:
 def _object(field: str, value: Mapping[Any, Any], path: tuple[object, ...], level: int) -> dict[str, Any]:
     copy: dict[str, Any] = {}
     for key, item in value.items():
-        here = (*path, key)
-        copy[_text(field, key, path)] = _json(field, item, here, level + 1)
+        name = key if type(key) is str and key.isascii() and "\0" not in key else _text(field, key, path)
+        # The commonest values in place: every save comes here, and a call for each would take twice as long.
+        kind = type(item)
+        if item is None or kind is bool or (kind is str and item.isascii() and "\0" not in item):
+            copy[name] = item
+        elif kind is float and math.isfinite(item):
+            copy[name] = item + 0.0
+        else:
+            copy[name] = _json(field, item, (*path, key), level + 1)
     return copy
 
 

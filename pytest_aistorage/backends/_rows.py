@@ -10,16 +10,24 @@ from ..errors import CorruptStorageError
 from ..progress import AIProgress
 from ._connections import Row
 from ._schema import Flavour
-from ._statements import FIELDS, metadata_parameter
+from ._statements import metadata_parameter
 
 __all__ = ["parameter", "parameters", "record_of", "stamped"]
 
 
 def parameters(flavour: Flavour, record: AIProgress) -> dict[str, Any]:
     """Return a record's columns, by name; the stamps apart."""
-    given = {name: parameter(flavour, getattr(record, name)) for name in FIELDS}
-    given["metadata"] = metadata_parameter(flavour, record.metadata)
-    return given
+    # Field by field: a loop over their names takes twice as long, in the path of every save.
+    return {
+        "model_name": record.model_name,
+        "mse": record.mse,
+        "accuracy": record.accuracy,
+        "cross_validation_score": record.cross_validation_score,
+        "training_samples": record.training_samples,
+        "training_start": parameter(flavour, record.training_start),
+        "training_end": parameter(flavour, record.training_end),
+        "metadata": metadata_parameter(flavour, record.metadata),
+    }
 
 
 def parameter(flavour: Flavour, value: Any) -> Any:
