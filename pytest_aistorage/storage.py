@@ -6,7 +6,6 @@ import builtins
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Self, final
@@ -50,6 +49,28 @@ class ChangeRaised(BaseException):
     def __init__(self, original: BaseException) -> None:
         super().__init__(original)
         self.original = original
+
+
+class _Operation:
+    """Lets nothing but our own errors out. A class, because a generator's frame would cost every call as much."""
+
+    __slots__ = ("_storage", "_writing")
+
+    def __init__(self, storage: AIStorage, writing: bool) -> None:
+        self._storage = storage
+        self._writing = writing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or not isinstance(error, Exception) or isinstance(error, AIStorageError):
+            return
+        translated = self._storage._translate(error, writing=self._writing)
+        if translated is not None:
+            raise translated from error
 
 
 class AIStorage(ABC):
@@ -373,19 +394,10 @@ class AIStorage(ABC):
         self._need(Capability.EXPIRY, "ttl")
         return lifetime
 
-    @contextmanager
-    def _operation(self, *, writing: bool = False) -> Iterator[None]:
+    def _operation(self, *, writing: bool = False) -> _Operation:
         if self._closed:
             raise StorageUnavailableError(f"{self!r}: the storage is closed")
-        try:
-            yield
-        except AIStorageError:
-            raise
-        except Exception as error:
-            translated = self._translate(error, writing=writing)
-            if translated is None:
-                raise
-            raise translated from error
+        return _Operation(self, writing)
 
     def _guarded(self, records: Iterator[AIProgress]) -> Iterator[AIProgress]:
         while True:
