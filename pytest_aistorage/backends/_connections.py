@@ -170,6 +170,9 @@ class Session(Protocol):
 
     def rollback(self) -> None: ...
 
+    def is_stale(self) -> bool:
+        """Say whether the server has closed the connection while nobody used it."""
+
     def release(self) -> None:
         """Give the connection back to the pool."""
 
@@ -188,12 +191,16 @@ def open_session(engine: sa.Engine) -> Session:
         driver: Any = connection.driver_connection
         if isinstance(driver, sqlite3.Connection):
             return _SQLiteSession(connection, driver)
-        if not _is_stale(driver.fileno() if hasattr(driver, "fileno") else driver._sock.fileno()):
+        if not _is_stale(_descriptor(driver)):
             break
         connection.invalidate()
     if hasattr(driver, "pgconn"):
         return _PsycopgSession(connection, driver)
     return _PyMySQLSession(connection, driver)
+
+
+def _descriptor(driver: Any) -> int:
+    return int(driver.fileno() if hasattr(driver, "fileno") else driver._sock.fileno())
 
 
 def _is_stale(descriptor: int) -> bool:
@@ -218,6 +225,9 @@ class _Pooled:
 
     def _restore(self) -> None:
         """Undo `_use`, for the other users of an engine that is not ours."""
+
+    def is_stale(self) -> bool:
+        return _is_stale(_descriptor(self._driver))
 
     def release(self) -> None:
         self._restore()
@@ -286,6 +296,9 @@ class _PositionalSession(_Pooled):
 
 
 class _SQLiteSession(_PositionalSession):
+    def is_stale(self) -> bool:
+        return False
+
     def _use(self) -> None:
         self._level = self._driver.isolation_level
         if self._level is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import random
 import threading
 import time
@@ -46,7 +48,24 @@ class Executor:
         self._engine = engine
         self._secret = secret
         self._timeout = timeout
+        self._prepared: Prepared | None = None
+        self._resting: collections.deque[Session] = collections.deque()
+        self._rests = 0
         self.where = where
+
+    def keep_sessions(self, most: int) -> None:
+        """Let up to `most` sessions rest here between operations: taking one out of the pool takes longer.
+
+        For an engine that nobody else uses; the sessions are given back by `close`.
+        """
+        self._rests = most
+
+    def close(self) -> None:
+        """Give the sessions that rest here back to the pool, and let none rest any more."""
+        self._rests = 0
+        while self._resting:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                self._resting.pop().release()
 
     def run(
         self, work: Callable[[Session, Statements], T], *, writing: bool = False, transaction: bool = False
@@ -87,14 +106,36 @@ class Executor:
                 else:
                     time.sleep(random.uniform(0, min(0.001 * 2**attempt, 0.02)))
                 continue
-            session.release()
+            self._rest(session)
             return result
 
     def _session(self) -> Session:
+        while self._resting:
+            try:
+                session = self._resting.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if not session.is_stale():
+                return session
+            session.discard()
         try:
             return open_session(self._engine)
         except Exception as error:
             raise self._not_connected(error) from error
+
+    def _rest(self, session: Session) -> None:
+        # Only while the pool has connections to give: whoever waits for one waits there, and not here.
+        if self._rests and self._checked_out() <= self._rests:
+            self._resting.append(session)
+            if not self._rests:  # closed meanwhile
+                self.close()
+        else:
+            session.release()
+
+    def _checked_out(self) -> int:
+        pool = self._engine.pool
+        assert isinstance(pool, sa.QueuePool)  # as engine_from_url makes it
+        return pool.checkedout()
 
     def _not_connected(self, error: Exception) -> AIStorageError:
         if not (is_driver_error(error) or isinstance(error, (sa.exc.SQLAlchemyError, OSError))):
@@ -150,6 +191,8 @@ class Executor:
     @property
     def prepared(self) -> Prepared:
         """What is known of the server; finding it out makes the first connection."""
+        if self._prepared is not None:
+            return self._prepared
         prepared = _prepared_engines.get(self._engine)
         if prepared is None:
             session = self._session()
@@ -164,6 +207,7 @@ class Executor:
             session.release()
             with _prepared_lock:
                 prepared = _prepared_engines.setdefault(self._engine, prepared)
+        self._prepared = prepared
         return prepared
 
 

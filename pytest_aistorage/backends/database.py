@@ -77,6 +77,8 @@ class DatabaseStorage(AIStorage):
             raise ConfigurationError(f"option db: must be a SQLAlchemy Engine, not {type(db).__name__}")
         flavour_of(self._engine)
         self._executor = Executor(self._engine, where=where, secret=secret or "", timeout=limit)
+        if self._owned and max_overflow > 0:
+            self._executor.keep_sessions(pool_size)
         self.capabilities = frozenset(Capability) - {Capability.EXPIRY}
 
     @classmethod
@@ -208,6 +210,7 @@ class DatabaseStorage(AIStorage):
         self._executor.run(lambda session, sql: session.rows(sql.ping, {}))
 
     def _close(self) -> None:
+        self._executor.close()
         if self._owned:
             self._engine.dispose()
 
