@@ -24,10 +24,13 @@ __all__ = ["AIStorageContract"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import pytest
+    import sys
 
-    # Before the import: only then a failed assertion shows the values that it compared.
-    pytest.register_assert_rewrite(f"{__name__}.contract")
+    if f"{__name__}.contract" not in sys.modules:
+        import pytest
+
+        # Before the import: only then a failed assertion shows the values that it compared.
+        pytest.register_assert_rewrite(f"{__name__}.contract")
     from .contract import AIStorageContract
 
     return AIStorageContract
