@@ -47,7 +47,7 @@ _LEAST_WIDTH = 80
 @click.option(
     "--operations",
     type=click.IntRange(min=50),
-    default=1000,
+    default=400,
     show_default=True,
     help="Saves of one model in the stress run, by 8 clients.",
 )
