@@ -21,8 +21,9 @@ class _Lease:
 class StoreFactory:
     """Gives a fresh store at each call.
 
-    A store is used again, emptied, when neither its opener nor a storage that was opened on it is referred to
-    any more; so a thousand examples of Hypothesis take one database. Everything goes at the end of the session.
+    A store is used again, emptied, when its opener is not referred to any more, and each storage that was
+    opened on it here is closed or not referred to either; so a thousand examples of Hypothesis take one
+    database. Everything goes at the end of the session.
 
     Attributes:
         backend: the backend's name.
@@ -55,6 +56,10 @@ class StoreFactory:
         return held
 
     def _take(self) -> tuple[Store, _Lease]:
+        if not self._free:
+            # A closed storage may live on in a cycle, such as an exception's traceback.
+            for holder in [holder for holder in self._leases if getattr(holder, "_closed", False)]:
+                del self._leases[holder]
         store = self._free.pop() if self._free else self._run.another_store(self.backend)
         lease = _Lease()
         weakref.finalize(lease, self._give_back, store).atexit = False

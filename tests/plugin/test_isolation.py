@@ -226,7 +226,7 @@ def test_storage_tables_changed(passes):
         "ALTER TABLE ai_progress RENAME TO old",
         "ALTER TABLE ai_progress DROP CONSTRAINT ai_progress_model_name_key",
         "DELETE FROM ai_progress; ALTER TABLE ai_progress ALTER accuracy SET NOT NULL",
-        "CREATE VIEW v AS SELECT * FROM ai_progress; ALTER TABLE ai_progress DROP COLUMN id",
+        "CREATE VIEW v AS SELECT * FROM ai_progress; ALTER TABLE ai_progress DROP COLUMN id CASCADE",
         "CREATE SCHEMA s; CREATE TABLE s.ai_progress (x int); INSERT INTO s.ai_progress VALUES (1)",
         "DROP SCHEMA public CASCADE; CREATE SCHEMA public",
         "CREATE TEMP TABLE t (id int); SELECT 1",

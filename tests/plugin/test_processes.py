@@ -48,8 +48,8 @@ def _seen(pytester):
 def test_one_server_for_all_workers(pytester, run, local_postgres, local_redis):
     """All workers share one server of a kind, each with a database of its own; the end says which they were."""
     pytester.makepyfile(WORK)
-    result = run("-n2", "--dist=load", "--ai-storage=postgres,redis", subprocess=True)
-    result.assert_outcomes(passed=16)
+    result = run("-n2", "--dist=each", "--ai-storage=postgres,redis", subprocess=True)
+    result.assert_outcomes(passed=32)
     (line,) = [line for line in result.outlines if line.startswith("aistorage:")]
     assert re.fullmatch(r"aistorage: postgres: PostgreSQL .*\), redis: \w+ .*\)", line)
     for scheme in ("postgresql", "redis"):

@@ -89,14 +89,19 @@ def test_factory_stores_are_apart(ai_storage_factory):
     first.save_progress(RECORD)
     assert second.load_progress() == []
     second.save_progress(RECORD)
+    second.close()
     del opener, second
     gc.collect()
-    assert ai_storage_factory().load_progress() == []
+    with ai_storage_factory() as fourth:
+        assert fourth.load_progress() == []
     assert third.get_progress("m").version == 1
     assert first.get_progress("m").version == 1
     made = len(ai_storage_factory._run._others)
     for _ in range(5):
-        ai_storage_factory().save_progress(RECORD)
+        with ai_storage_factory() as storage:
+            assert storage.save_progress(RECORD).version == 1
+    third.close()
+    first.close()
     assert len(ai_storage_factory._run._others) == made
 
 
