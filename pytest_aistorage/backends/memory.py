@@ -13,7 +13,7 @@ from uuid import uuid4
 from .. import codec, config
 from .._failpoints import reach
 from ..capabilities import Capability
-from ..errors import ConfigurationError, VersionConflictError
+from ..errors import ConfigurationError, UnsupportedOperationError, VersionConflictError
 from ..progress import AIProgress
 from ..storage import AIStorage, Change
 
@@ -35,11 +35,31 @@ class _Slot:
     expires_at: datetime | None = None
 
 
+class _Lock:
+    """Holds off other threads, and refuses the thread that holds it already.
+
+    Only a `change` that uses its own storage does that; it would wait for itself for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.changing = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self.changing:
+            self._lock.release()
+            raise UnsupportedOperationError("update_progress: change must not use the storage")
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
+
+
 class _Store:
     """The records behind one name, and the lock under which every operation runs."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = _Lock()
         self.slots: dict[str, _Slot] = {}
         self.clients = 0
 
@@ -161,7 +181,11 @@ class MemoryStorage(AIStorage):
             slot = self._slot(model_name, now)
             current = None if slot.record is None else _copy(slot.record)
             reach("after_read")
-            result = change(current)
+            self._store.lock.changing = True
+            try:
+                result = change(current)
+            finally:
+                self._store.lock.changing = False
             reach("before_write")
             if slot.record is not None:
                 expires_at = slot.expires_at

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from pytest_aistorage import AIProgress, ConfigurationError, MemoryStorage, open_storage
+from pytest_aistorage import (
+    AIProgress,
+    ConfigurationError,
+    MemoryStorage,
+    UnsupportedOperationError,
+    open_storage,
+)
 
 _M = AIProgress(model_name="m", mse=0.5)
 
@@ -114,3 +120,12 @@ def test_reader_is_not_held_up_by_an_iteration() -> None:
         writer.join(10)
         assert not writer.is_alive()
         assert [record.model_name for record in records] == ["m1", "m2", "m3"]
+
+
+def test_a_change_that_uses_the_storage_is_refused() -> None:
+    """It would wait for its own lock for ever; now it is told, and the storage goes on."""
+    with MemoryStorage() as storage:
+        with pytest.raises(UnsupportedOperationError, match="must not use the storage"):
+            storage.update_progress("m", lambda current: storage.save_progress(_M))
+        assert storage.get_progress("m") is None
+        assert storage.save_progress(_M).version == 1
