@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .figures import Column, Report, Row
+from .page import write_figures
 from .settings import BACKENDS, Settings
 from .stores import Stores
 
@@ -70,8 +71,19 @@ def machine() -> dict[str, Any]:
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures."
 )
+@click.option(
+    "--docs",
+    "page",
+    type=click.Path(exists=True, path_type=Path),
+    help="Write the figures into docs/benchmarks.md.",
+)
 def main(
-    names: tuple[str, ...], quick: bool, backends: tuple[str, ...], servers: str, json_path: Path | None
+    names: tuple[str, ...],
+    quick: bool,
+    backends: tuple[str, ...],
+    servers: str,
+    json_path: Path | None,
+    page: Path | None,
 ) -> None:
     """Measure what NAMEs say (all, if none is given): operations, growth, table, isolation, startup.
 
@@ -90,10 +102,22 @@ def main(
                 console.print(f"  {escape(line)}", highlight=False)
             console.print()
             reports.append(report)
+    after = machine()
+    busy = max([*before["load"][:1], *after["load"][:1]], default=0.0)
+    if busy > (os.cpu_count() or 1):
+        warning = f"the machine had other work (load {busy:g}): measure again when it is quiet"
+        console.print(f"[yellow]{warning}[/yellow]", highlight=False)
     missed = [line for report in reports for line in report.missed]
     if json_path is not None:
-        document = {"machine": before, "quick": quick, "reports": [report.document() for report in reports]}
+        document = {
+            "machine": before,
+            "load afterwards": after["load"],
+            "quick": quick,
+            "reports": [report.document() for report in reports],
+        }
         json_path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    if page is not None:
+        write_figures(page, reports, {**before, "load afterwards": next(iter(after["load"]), 0.0)})
     for line in missed:
         console.print(f"[red]missed[/red] {line}", highlight=False)
     sys.exit(bool(missed))
