@@ -1,7 +1,11 @@
-"""What all tests share: pytester, for those of the plugin; how hard Hypothesis tries."""
+"""What all tests share: pytester, for those of the plugin; how hard Hypothesis tries; no silent skip in CI."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
@@ -13,3 +17,15 @@ settings.register_profile("local", _patient)
 settings.register_profile("ci", _patient, derandomize=True, print_blob=True)
 settings.register_profile("nightly", _patient, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "local"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make a failure of every skip in CI, where everything is installed; a contract may still not apply."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith("not applicable:"):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped, which is a failure in CI: {reason}"
+    return report
