@@ -161,7 +161,6 @@ def _answer(channel: Connection[Any, Any], label: str, outcome: Outcome) -> None
 
 def _nursery(control: socket.socket) -> None:
     """Fork a client for every descriptor that arrives; end them all when the other side hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     children: set[int] = set()
     try:
         while True:
@@ -178,6 +177,8 @@ def _nursery(control: socket.socket) -> None:
             os.close(descriptors[0])
             children.add(pid)
             control.sendall(pid.to_bytes(8, "big"))
+    except ConnectionError:
+        return  # it hung up before it had read everything
     finally:
         for pid in children:
             with contextlib.suppress(ProcessLookupError):

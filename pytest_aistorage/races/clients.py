@@ -249,9 +249,13 @@ class ClientPool:
             try:
                 socket.send_fds(control, [b"f"], [there.fileno()])
                 pid = int.from_bytes(_exactly(control, 8), "big")
-            except OSError as error:
+            except BaseException as error:
+                # Also by Ctrl-C: the answer that was not read must not be taken for that to the next request.
                 here.close()
-                raise RaceError(f"the process that starts clients has ended: {error}") from error
+                self.close()
+                if isinstance(error, OSError):
+                    raise RaceError(f"the process that starts clients has ended: {error}") from error
+                raise
         return _Process(Connection(here.detach()), pid)
 
 
@@ -267,6 +271,7 @@ def _start_nursery() -> tuple[subprocess.Popen[bytes], socket.socket]:
             [sys.executable, "-c", f"from {__package__}._client import main; main({there.fileno()})"],
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is ours to handle: the terminal sends it to all of a group
             env={**os.environ, "PYTHONPATH": path},
         )
     return process, here
