@@ -66,7 +66,8 @@ def _postgres_reply(connection: socket.socket) -> dict[str, str]:
 def redis_version(port: int, password: str) -> str:
     """Log in over TCP and ask for the version: ``"Valkey 9.1.0"``."""
     with _tcp(port) as connection, connection.makefile("rb") as stream:
-        for command in (f"AUTH {password}", "INFO server"):
+        # PING because INFO is answered while the data are still being loaded, and PING is not.
+        for command in (f"AUTH {password}", "PING", "INFO server"):
             connection.sendall(command.encode() + b"\r\n")
             line = stream.readline()
             if not line or line.startswith(b"-"):
