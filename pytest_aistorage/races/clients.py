@@ -56,6 +56,12 @@ class Client(ABC):
     def task(self) -> str:
         """Return where Linux says how it does, a directory of ``/proc``."""
 
+    def is_idle(self) -> bool:
+        """Whether it may be used: an idle client has nothing to say, and a dead one's channel is at its end."""
+        if self.alive and self.channel.poll():
+            self.end()
+        return self.alive
+
     def is_busy(self) -> bool:
         """Whether it runs, would run if a processor were free, or waits for a disk; False where nobody knows.
 
@@ -208,7 +214,7 @@ class ClientPool:
             threads: whether they are threads of this process.
         """
         pool: list[Any] = self._threads if threads else self._processes
-        pool[:] = [client for client in pool if client.alive]
+        pool[:] = [client for client in pool if client.is_idle()]
         while len(pool) < number:
             pool.append(_Thread() if threads else self._forked())
         return list(pool[:number])

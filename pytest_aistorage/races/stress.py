@@ -100,34 +100,40 @@ def run_race(
         if not shared:
             processes, threads = processes * threads, 1
         clients = pool.clients(processes, threads=not shared)
-        for client in clients:
-            client.open(opener)
-        check_shared(clients, observer)
-        total = processes * threads
-        for number, client in enumerate(clients):
-            work = functools.partial(
-                _work,
-                opener=opener,
-                workload=workload,
-                first=number * threads,
-                shares=tuple(_share(operations, total, number * threads + n) for n in range(threads)),
-                tries=tries,
-                seed=seed,
-            )
-            client.send("call", client.packed((work, StartLine())))
-        for client in clients:
-            if client.answer()[0] != "stop":
-                raise RaceError("a client ended before the race began")
-        started = time.monotonic()
-        for client in clients:
-            client.send("go")
-        attempts: list[Attempt] = []
-        for client in clients:
-            outcome = client.answer(time_limit)[2]
-            if outcome.kind != "ok":
-                raise RaceError(f"a client {outcome.kind}") from outcome.error
-            attempts += outcome.value
-        elapsed = time.monotonic() - started
+        try:
+            for client in clients:
+                client.open(opener)
+            check_shared(clients, observer)
+            total = processes * threads
+            for number, client in enumerate(clients):
+                work = functools.partial(
+                    _work,
+                    opener=opener,
+                    workload=workload,
+                    first=number * threads,
+                    shares=tuple(_share(operations, total, number * threads + n) for n in range(threads)),
+                    tries=tries,
+                    seed=seed,
+                )
+                client.send("call", client.packed((work, StartLine())))
+            for client in clients:
+                if client.answer()[0] != "stop":
+                    raise RaceError("a client ended before the race began")
+            started = time.monotonic()
+            for client in clients:
+                client.send("go")
+            attempts: list[Attempt] = []
+            for client in clients:
+                outcome = client.answer(time_limit)[2]
+                if outcome.kind != "ok":
+                    raise RaceError(f"a client {outcome.kind}") from outcome.error
+                attempts += outcome.value
+            elapsed = time.monotonic() - started
+        except BaseException:
+            # The others go on racing, and would answer whoever uses them next.
+            for client in clients:
+                client.end()
+            raise
         found = _balance(attempts, workload, total, observer)
     attempts.sort(key=lambda attempt: attempt.called)
     return RaceResult(

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 from race_machine import KEEPING
-from race_stores import FlockStorage, PrivateStorage, RenameStorage, UnlockedMemoryStorage, die
+from race_stores import FlockStorage, PrivateStorage, RenameStorage, UnlockedMemoryStorage, die, pid
 
 from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.races import (
@@ -120,6 +120,7 @@ def test_a_client_that_dies_breaks_the_race_off(pool, tmp_path):
     """What was not done was not shown."""
     with pytest.raises(RaceError, match="died"):
         run_race(functools.partial(FileStorage, tmp_path / "m.json"), Deadly(), operations=8, pool=pool)
+    assert all(client.call(pid).kind == "ok" for client in pool.clients(8)), "the dead are reused"
 
 
 def test_a_race_of_its_own_pool(tmp_path):
