@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import random
 import threading
 import time
@@ -52,6 +53,7 @@ class Executor:
         self._resting: collections.deque[Session] = collections.deque()
         self._rests = 0
         self.where = where
+        _executors.add(self)
 
     def keep_sessions(self, most: int) -> None:
         """Let up to `most` sessions rest here between operations: taking one out of the pool takes longer.
@@ -121,7 +123,8 @@ class Executor:
         try:
             return open_session(self._engine)
         except Exception as error:
-            raise self._not_connected(error) from error
+            translated = self._not_connected(error)
+            raise translated from (None if isinstance(translated, ConfigurationError) else error)
 
     def _rest(self, session: Session) -> None:
         # Only while the pool has connections to give: whoever waits for one waits there, and not here.
@@ -138,9 +141,12 @@ class Executor:
         return pool.checkedout()
 
     def _not_connected(self, error: Exception) -> AIStorageError:
-        if not (is_driver_error(error) or isinstance(error, (sa.exc.SQLAlchemyError, OSError))):
-            raise error
-        return StorageUnavailableError(f"{self.where}: {self._said(error)}")
+        if is_driver_error(error) or isinstance(error, (sa.exc.SQLAlchemyError, OSError)):
+            return StorageUnavailableError(f"{self.where}: {self._said(error)}")
+        if isinstance(error, (TypeError, ValueError)):
+            # A driver that chokes on an argument may repeat it, and it may be the password.
+            return ConfigurationError(f"{self.where}: the driver can't use this URL ({type(error).__name__})")
+        raise error
 
     def _create_tables(self, prepared: Prepared) -> None:
         """Create what is missing. Several clients may do so at once."""
@@ -227,3 +233,27 @@ class Prepared:
 
 _prepared_engines: weakref.WeakKeyDictionary[sa.Engine, Prepared] = weakref.WeakKeyDictionary()
 _prepared_lock = threading.Lock()
+
+
+# -- after fork() -------------------------------------------------------------------------------------------
+
+_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
+_inherited: list[object] = []
+
+
+def _leave_connections_to_the_parent() -> None:
+    """Let a forked child connect anew: two processes on one socket read each other's answers.
+
+    What is inherited is kept as it is, since closing it here would say farewell to the parent's server.
+    """
+    engines = {executor._engine for executor in _executors}
+    for executor in _executors:
+        _inherited.append(executor._resting)
+        executor._resting = collections.deque()
+    for engine in engines:
+        _inherited.append(engine.pool)
+        engine.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_connections_to_the_parent)
