@@ -14,6 +14,7 @@ from .validation import checked_ttl
 
 __all__ = [
     "StorageURL",
+    "count",
     "missing_extra",
     "nothing_left",
     "option_of",
@@ -24,8 +25,8 @@ __all__ = [
     "time_to_live",
 ]
 
-# Query parameters whose value is a secret; the userinfo's password apart.
-_SECRET_PARAMETERS = frozenset({"password", "passwd", "sslpassword", "ssl_password", "token", "access_token"})
+# What the name of a query parameter holds whose value is a secret.
+_SECRET_WORDS = ("pass", "pwd", "secret", "token", "scram")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -73,8 +74,16 @@ class StorageURL:
                 f"{scheme}:// URL: its host or port can't be read "
                 "(a password with special characters must be percent-encoded)"
             ) from None
-        if host is None and "@" in parts.netloc.rpartition("@")[0]:
-            raise ConfigurationError(f"{scheme}:// URL: a user but no host")
+        if "#" in url or (parts.netloc and "@" in parts.path + parts.query):
+            # Whatever is behind the '#' would be dropped, and a '@' there is most likely the end of a password
+            # that an unescaped '/' or '?' has cut in two; the rest of it would be shown as path or parameter.
+            raise ConfigurationError(
+                f"{scheme}:// URL: '#' must be written %23 and '@' %40; in a password also '/' %2F and '?' %3F"
+            )
+        if "\0" in unquote(url) or not _is_text(url):
+            raise ConfigurationError(f"{scheme}:// URL: holds a NUL or a lone surrogate")
+        if host is not None and not _is_host(unquote(host)):
+            raise ConfigurationError(f"{scheme}:// URL: its host is no host's name")
         return cls(
             scheme=scheme,
             username=None if parts.username is None else unquote(parts.username),
@@ -106,7 +115,7 @@ class StorageURL:
         if self.port is not None:
             netloc += f":{self.port}"
         query = {
-            key: value if password or key.lower() not in _SECRET_PARAMETERS else "***"
+            key: value if password or not any(word in key.lower() for word in _SECRET_WORDS) else "***"
             for key, value in self.query.items()
         }
         tail = "?" + urlencode(query, safe="/*:") if query else ""
@@ -116,6 +125,25 @@ class StorageURL:
         return self.render(password=False)
 
     __repr__ = __str__
+
+
+def _is_text(url: str) -> bool:
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_host(host: str) -> bool:
+    """Whether a resolver could take it: it encodes a name by IDNA, and raises what is no OSError."""
+    if host.startswith("/"):  # a socket's directory, as libpq takes it
+        return True
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def redact(url: str) -> str:
@@ -175,12 +203,21 @@ def seconds(name: str, value: object) -> float:
 
 def positive_int(name: str, value: object) -> int:
     """Check an option that is a count from 1 up."""
+    return _int_from(1, name, value)
+
+
+def count(name: str, value: object) -> int:
+    """Check an option that is a count from 0 up."""
+    return _int_from(0, name, value)
+
+
+def _int_from(least: int, name: str, value: object) -> int:
     try:
         number = int(value)  # type: ignore[call-overload]  # whatever it is, int() says
     except (TypeError, ValueError):
-        number = 0
-    if isinstance(value, (bool, float)) or number < 1:
-        raise ConfigurationError(f"option {name}: must be an int from 1 up, got {value!r}")
+        number = -1
+    if isinstance(value, (bool, float)) or number < least:
+        raise ConfigurationError(f"option {name}: must be an int from {least} up, got {value!r}")
     return int(number)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import select
 import sqlite3
 import sys
@@ -62,6 +63,7 @@ def engine_from_url(
         )
     if scheme != "sqlite" and not database:
         raise ConfigurationError(f"{url}: names no database")
+    _check_parameters(scheme, url)
     target = sa.URL.create(
         drivername,
         username=url.username,
@@ -78,7 +80,7 @@ def engine_from_url(
         return _sqlite_engine(target, options)
     if module == "psycopg":
         return _postgres_engine(target, options, timeout)
-    limits = {
+    limits: dict[str, Any] = {
         "connect_timeout": max(1, round(timeout)),
         "read_timeout": timeout,
         "write_timeout": timeout,
@@ -87,7 +89,46 @@ def engine_from_url(
         # READ COMMITTED: no gap locks, which deadlock writers of different models.
         "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     }
+    if url.password is not None:
+        limits["password"] = url.password.encode()  # PyMySQL takes a str for Latin-1
     return sa.create_engine(target, connect_args=limits, **options)
+
+
+# SQLite's own, of a "file:" URI: https://www.sqlite.org/uri.html
+_SQLITE_PARAMETERS = frozenset({"uri", "mode", "cache", "immutable", "vfs", "nolock", "psow", "modeof"})
+
+
+def _check_parameters(scheme: str, url: config.StorageURL) -> None:
+    """Refuse what the driver does not know, now and not at the first use.
+
+    Raises:
+        ConfigurationError: naming the parameter; never its value.
+    """
+    if scheme == "sqlite":
+        known = _SQLITE_PARAMETERS
+    elif scheme in ("postgresql", "postgres"):
+        import psycopg
+
+        known = frozenset(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
+    else:
+        import pymysql
+
+        # SQLAlchemy gathers ssl_ca and the like into one argument of PyMySQL's.
+        names = inspect.signature(pymysql.connections.Connection.__init__).parameters
+        known = frozenset(names) | {
+            "ssl_ca",
+            "ssl_cert",
+            "ssl_key",
+            "ssl_capath",
+            "ssl_cipher",
+            "ssl_check_hostname",
+        }
+    unknown = sorted(set(url.query) - known)
+    if unknown:
+        raise ConfigurationError(f"{scheme}: unknown parameter {unknown[0]!r}")
+    timeout = url.query.get("connect_timeout")
+    if timeout is not None:
+        config.seconds("connect_timeout", timeout)
 
 
 def _sqlite_engine(target: sa.URL, options: dict[str, Any]) -> sa.Engine:

@@ -27,6 +27,8 @@ from ._statements import Statements
 
 __all__ = ["DatabaseStorage"]
 
+_POOL_SIZE = 5
+_MAX_OVERFLOW = 10
 _SCAN = 500
 """Records that a query by metadata looks at in one statement."""
 
@@ -40,9 +42,10 @@ class DatabaseStorage(AIStorage):
     Args:
         url: ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…`` or ``mariadb://…``.
         db: a SQLAlchemy engine to use instead; it is never closed.
-        timeout: seconds that one exchange with the server may take; PostgreSQL's connecting takes at least 2.
-        pool_size: connections kept open.
-        max_overflow: connections opened beyond those for a while, when all are in use.
+        timeout: seconds that one exchange with the server may take, 5 by default; PostgreSQL's connecting
+            takes at least 2.
+        pool_size: connections kept open, 5 by default.
+        max_overflow: connections opened beyond those for a while, when all are in use; 10 by default.
 
     Raises:
         ConfigurationError: a URL that can't be read, a driver that is missing, an engine of an unknown kind.
@@ -56,19 +59,24 @@ class DatabaseStorage(AIStorage):
         url: str | None = None,
         *,
         db: sa.Engine | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        pool_size: int = 5,
-        max_overflow: int = 10,
+        timeout: float | None = None,
+        pool_size: int | None = None,
+        max_overflow: int | None = None,
     ) -> None:
         if (url is None) == (db is None):
             raise ConfigurationError("a database storage needs either a URL or an engine (db=…)")
-        limit = config.seconds("timeout", timeout)
+        options: dict[str, Any] = {"timeout": timeout, "pool_size": pool_size, "max_overflow": max_overflow}
+        options = {name: value for name, value in options.items() if value is not None}
         self._owned = db is None
+        if url is not None:
+            parts, options = config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
+        else:
+            options = {name: _OPTIONS[name](name, value) for name, value in options.items()}
+        limit: float = options.get("timeout", DEFAULT_TIMEOUT)
+        size: int = options.get("pool_size", _POOL_SIZE)
+        overflow: int = options.get("max_overflow", _MAX_OVERFLOW)
         if db is None:
-            parts = config.StorageURL.parse(url or "")
-            self._engine = engine_from_url(
-                parts, timeout=limit, pool_size=pool_size, max_overflow=max_overflow
-            )
+            self._engine = engine_from_url(parts, timeout=limit, pool_size=size, max_overflow=overflow)
             where, secret = str(parts), parts.password
         elif isinstance(db, sa.Engine):
             self._engine = db
@@ -77,8 +85,8 @@ class DatabaseStorage(AIStorage):
             raise ConfigurationError(f"option db: must be a SQLAlchemy Engine, not {type(db).__name__}")
         flavour_of(self._engine)
         self._executor = Executor(self._engine, where=where, secret=secret or "", timeout=limit)
-        if self._owned and max_overflow > 0:
-            self._executor.keep_sessions(pool_size)
+        if self._owned and overflow:
+            self._executor.keep_sessions(size)
         self.capabilities = frozenset(Capability) - {Capability.EXPIRY}
 
     @classmethod
@@ -88,11 +96,14 @@ class DatabaseStorage(AIStorage):
         Args:
             url: ``?timeout=``, ``?pool_size=`` and ``?max_overflow=`` are options; all else is the driver's.
             options: the same, and ``db``, an engine that is used instead of connecting by the URL.
+
+        Raises:
+            ConfigurationError: as the class does, or an unknown option.
         """
-        parts, given = config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
-        if "db" in given:
-            return cls(**given)
-        return cls(parts.render(), **given)
+        engine = options.pop("db", None)
+        # An unknown keyword is an error of this package, not a TypeError.
+        config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
+        return cls(url, **options) if engine is None else cls(db=engine, **options)
 
     @classmethod
     def fresh_url(cls, tmp_path: Path) -> str:
@@ -219,10 +230,9 @@ class DatabaseStorage(AIStorage):
 
 
 _OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
-    "db": lambda _name, engine: engine,
     "timeout": config.seconds,
     "pool_size": config.positive_int,
-    "max_overflow": config.positive_int,
+    "max_overflow": config.count,
 }
 
 

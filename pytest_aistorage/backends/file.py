@@ -17,6 +17,7 @@ from ..errors import (
     AIStorageError,
     ConfigurationError,
     CorruptStorageError,
+    OutcomeUnknownError,
     StorageUnavailableError,
     VersionConflictError,
 )
@@ -136,7 +137,7 @@ class FileStorage(AIStorage):
                 documents = json.load(file)
         except FileNotFoundError:
             return {}
-        except ValueError as error:  # JSON and UTF-8 alike: the file is torn, or was never ours
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or brackets without an end
             raise CorruptStorageError(f"{self._path}: no JSON: {error}") from error
         if not isinstance(documents, list):
             raise CorruptStorageError(
@@ -145,10 +146,17 @@ class FileStorage(AIStorage):
         return {record.model_name: record for record in map(codec.record_from_document, documents)}
 
     def _write(self, records: _Documents) -> None:
+        documents = [codec.record_to_document(records[name]) for name in sorted(records)]
         reach("before_write")
-        with open(self._path, "w", encoding="utf-8") as file:
-            reach("before_commit")  # the file is empty now, and stays so if the client ends here
-            json.dump([codec.record_to_document(records[name]) for name in sorted(records)], file, indent=2)
+        opened = open(self._path, "w", encoding="utf-8")  # noqa: SIM115  # what fails behind it is another matter
+        try:
+            with opened as file:
+                reach("before_commit")  # the file is empty now, and stays so if the client ends here
+                json.dump(documents, file, indent=2)
+        except OSError as error:
+            raise OutcomeUnknownError(
+                f"{self._path}: {error.strerror or error}, when the file had been emptied to be written anew"
+            ) from error
 
 
 def _check(model_name: str, expected: int | None, current: AIProgress | None) -> None:

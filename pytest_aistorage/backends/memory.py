@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import unquote
 from uuid import uuid4
 
 from .. import codec, config
@@ -124,7 +125,9 @@ class MemoryStorage(AIStorage):
         )
         config.nothing_left(parts)
         given.pop("timeout", None)  # nothing here waits for a server
-        return cls(((parts.host or "") + parts.path).strip("/") or None, **given)
+        # Not the host, which is lower case: "Foo" and "foo" are two names.
+        name = unquote(url.partition("://")[2].partition("?")[0]).strip("/")
+        return cls(name or None, **given)
 
     @classmethod
     def fresh_url(cls, tmp_path: Path) -> str:

@@ -152,12 +152,17 @@ class RedisStorage(AIStorage):
     def from_url(cls, url: str, **options: Any) -> Self:
         """Open the storage that a URL names; see the class for URLs and options.
 
+        Args:
+            url: where it is.
+            options: the class's, and ``redis``, a client that is used instead of connecting by the URL.
+
         Raises:
             ConfigurationError: a URL or an option that can't be right.
         """
+        client = options.pop("redis", None)
         # An unknown keyword is an error of this package, not a TypeError.
         config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
-        return cls(url, **options)
+        return cls(url, **options) if client is None else cls(redis=client, **options)
 
     @classmethod
     def fresh_url(cls, tmp_path: Path) -> str:

@@ -338,3 +338,42 @@ def test_info_names_product_and_version(database_url: str) -> None:
     assert product in ("SQLite", "PostgreSQL", "MySQL", "MariaDB")
     assert version[0].isdigit()
     assert info.location.split(":", 1)[0] == database_url.split(":", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("mysql://127.0.0.1:1/db?foo=1", "foo"),
+        ("postgresql://127.0.0.1:1/db?foo=1", "foo"),
+        ("sqlite:///x.db?plugin=foo", "plugin"),
+        ("postgresql://127.0.0.1:1/db?connect_timeout=soon", "connect_timeout"),
+        ("sqlite:///x.db?pool_size=none", "pool_size"),
+    ],
+)
+def test_a_parameter_that_no_driver_knows_is_refused_at_once(url: str, named: str) -> None:
+    """A misspelt parameter is told when the storage is opened, by its name."""
+    with pytest.raises(ConfigurationError, match=named):
+        open_storage(url)
+    with pytest.raises(ConfigurationError, match=named):
+        DatabaseStorage(url)
+
+
+def test_options_in_the_url_reach_the_class_as_well() -> None:
+    """DatabaseStorage(url) and open_storage(url) read a URL alike."""
+    with DatabaseStorage("sqlite:///x.db?timeout=2&pool_size=1") as storage:
+        assert "timeout" not in repr(storage)
+
+
+@pytest.mark.parametrize("options", [{"pool_size": "x"}, {"pool_size": True}, {"max_overflow": -5}])
+def test_options_by_keyword_are_checked(options: dict[str, Any]) -> None:
+    """What the pool would choke on later is refused now."""
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        DatabaseStorage("sqlite:///x.db", **options)
+
+
+def test_a_mysql_password_beyond_latin_1_can_be_used() -> None:
+    """It reaches the network, and no error shows it."""
+    with open_storage("mysql://u:p\u20ac-hunter2@127.0.0.1:1/db", timeout=2) as storage:
+        with pytest.raises(StorageUnavailableError) as caught:
+            storage.get_progress("m")
+        assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
