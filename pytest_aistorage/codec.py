@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .errors import CorruptStorageError
+from .errors import CorruptStorageError, InvalidProgressError
 from .progress import AIProgress
+from .validation import checked_stored
 
 __all__ = [
     "fields_from_text",
@@ -98,7 +99,7 @@ def record_to_document(record: AIProgress) -> dict[str, Any]:
 
 
 def record_from_document(document: Any) -> AIProgress:
-    """Return the record that `record_to_document` was given.
+    """Return the record that `record_to_document` was given, with every rule checked: anybody may edit a file.
 
     Raises:
         CorruptStorageError: the document is no such record.
@@ -109,7 +110,11 @@ def record_from_document(document: Any) -> AIProgress:
         updated_at = datetime.fromisoformat(document["updated_at"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptStorageError(f"a stored record lacks its name or stamps: {error!r}") from error
-    return _record(document, name, version, created_at, updated_at)
+    record = _record(document, name, version, created_at, updated_at)
+    try:
+        return checked_stored(record)
+    except InvalidProgressError as error:
+        raise CorruptStorageError(f"model {name!r}: the stored record breaks a rule: {error}") from error
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -17,6 +17,7 @@ No message holds a password: what comes from a driver is redacted before it gets
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 
 __all__ = [
@@ -65,6 +66,14 @@ class InvalidProgressError(AIStorageError):
         self.value = value
         self.reason = reason
         self.path = path
+
+    def __reduce__(self) -> tuple[type[InvalidProgressError], tuple[object, ...]]:
+        # It comes out of worker processes, too: a value that can't be pickled is told instead.
+        try:
+            pickle.dumps((self.value, self.path))
+        except Exception:
+            return type(self), (self.field, _brief(self.value), self.reason, tuple(map(_brief, self.path)))
+        return type(self), (self.field, self.value, self.reason, self.path)
 
     def __str__(self) -> str:
         steps = "".join(f"[{_brief(step)}]" for step in self.path)

@@ -39,6 +39,8 @@ DEFAULT_TIMEOUT = 5.0
 DEFAULT_BATCH_SIZE = 1000
 """Records that `AIStorage.iter_progress` fetches at a time."""
 
+_LARGEST_BATCH = 2**31 - 1  # no server takes a larger LIMIT everywhere, and none has so many models
+
 
 class ChangeRaised(BaseException):
     """Carries what `change` raised past the backend, which must not take it for an error of its own.
@@ -180,7 +182,7 @@ class AIStorage(ABC):
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InvalidProgressError("batch_size", batch_size, "must be an int from 1 up")
         with self._operation():
-            records = self._iter(batch_size)
+            records = self._iter(min(batch_size, _LARGEST_BATCH))
         return self._guarded(records)
 
     @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ __all__ = [
     "checked_name",
     "checked_progress",
     "checked_query",
+    "checked_stored",
     "checked_ttl",
 ]
 
@@ -143,18 +145,27 @@ def checked_query(query: ProgressQuery) -> ProgressQuery:
     )
 
 
+def checked_stored(record: AIProgress) -> AIProgress:
+    """Return a record as a storage may return it: every rule kept, and its stamps there.
+
+    Raises:
+        InvalidProgressError: a field breaks its rule, or a stamp is missing.
+    """
+    stamped = _checked_stamped(record)
+    for field in ("version", "created_at", "updated_at"):
+        if not getattr(stamped, field):
+            raise InvalidProgressError(field, getattr(stamped, field), "must be there in a stored record")
+    return stamped
+
+
 def _checked_stamped(record: AIProgress) -> AIProgress:
-    """A record that serves as a place in an order: its fields in stored form, with its stamps."""
-    plain = checked_progress(record)
-    return AIProgress(
-        **{name: getattr(plain, name) for name in SCALAR_FIELDS if name not in _STAMPS},
+    """The record in stored form, with the stamps that it has."""
+    return dataclasses.replace(
+        checked_progress(record),
         version=_integer("version", record.version, 0, _INT64_MAX),
         created_at=_moment("created_at", record.created_at),
         updated_at=_moment("updated_at", record.updated_at),
     )
-
-
-_STAMPS = frozenset({"version", "created_at", "updated_at"})
 
 
 def _text(field: str, value: object, path: tuple[object, ...] = ()) -> str:
@@ -205,12 +216,18 @@ def _moment(field: str, value: object) -> datetime | None:
         return None
     if not isinstance(value, datetime):
         raise InvalidProgressError(field, value, "must be a datetime")
-    if value.tzinfo is None or value.utcoffset() is None:
-        raise InvalidProgressError(field, value, "must be aware (have a time zone)")
     try:
+        if value.utcoffset() is None:
+            raise InvalidProgressError(field, value, "must be aware (have a time zone)")
         moment = value.astimezone(UTC)
     except OverflowError:
         raise InvalidProgressError(field, value, "must lie in the years 1000 to 9999") from None
+    except InvalidProgressError:
+        raise
+    except Exception as error:  # a time zone is anybody's code
+        raise InvalidProgressError(
+            field, value, f"must have a time zone that works, not {error!r}"
+        ) from error
     if moment < _EARLIEST:
         raise InvalidProgressError(field, value, "must lie in the years 1000 to 9999")
     if type(moment) is not datetime:  # a subclass, pandas.Timestamp say, has fields of its own

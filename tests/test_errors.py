@@ -91,3 +91,10 @@ def test_errors_travel_between_processes(error: AIStorageError) -> None:
         assert type(twin) is type(error)
         assert str(twin) == str(error)
         assert vars(twin) == vars(error)
+
+
+def test_a_value_that_can_not_be_pickled_is_told_instead() -> None:
+    """An error comes out of a worker process whatever value it names."""
+    error = pickle.loads(pickle.dumps(InvalidProgressError("metadata", lambda: 0, "must be JSON", ("k",))))
+    assert (error.field, error.reason) == ("metadata", "must be JSON")
+    assert "lambda" in error.value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from types import MappingProxyType
 from typing import Any
 
@@ -105,3 +105,17 @@ def test_place_of_a_query_is_checked() -> None:
     assert (checked.version, checked.updated_at, type(checked.mse)) == (3, place.updated_at, float)
     with pytest.raises(InvalidProgressError, match="version"):
         checked_query(ProgressQuery(after=AIProgress(model_name="m", mse=0.5, version=-1)))
+
+
+def test_a_time_zone_that_raises_is_refused() -> None:
+    """A time zone is anybody's code; what it raises names the field."""
+
+    class Broken(tzinfo):
+        def utcoffset(self, moment: datetime | None) -> timedelta:
+            raise ZeroDivisionError
+
+    with pytest.raises(InvalidProgressError) as caught:
+        checked_progress(
+            AIProgress(model_name="m", mse=1.0, training_end=datetime(2024, 1, 1, tzinfo=Broken()))
+        )
+    assert caught.value.field == "training_end"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,57 @@ def test_path_in_a_url_is_decoded(tmp_path: Path) -> None:
     with open_storage(FileStorage.fresh_url(directory)) as storage:
         storage.save_progress(_M)
     assert (directory / "training_metrics.json").is_file()
+
+
+_STORED = (
+    '{"model_name": "m", "mse": 0.5, "accuracy": null, "cross_validation_score": null, "training_samples": null, '
+    '"training_start": null, "training_end": null, "metadata": {}, "version": 1, '
+    '"created_at": "2024-01-01T00:00:00+00:00", "updated_at": "2024-01-01T00:00:00+00:00"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("00:00:00+00:00", "00:00:00"),
+        ('"version": 1', '"version": "1"'),
+        ('"model_name": "m"', '"model_name": 5'),
+        ('"metadata": {}', '"metadata": 5'),
+        ('"mse": 0.5', '"mse": NaN'),
+        ('"mse": 0.5', '"mse": "x"'),
+        (_STORED, "[" * 100_000),
+    ],
+)
+def test_what_somebody_edited_is_corrupt(tmp_path: Path, old: str, new: str) -> None:
+    """A file that breaks the record's rules is told as corrupt, by every operation."""
+    path = tmp_path / "training_metrics.json"
+    path.write_text(f"[{_STORED}]".replace(old, new))
+    with FileStorage(path) as storage:
+        for operation in (
+            storage.load_progress,
+            lambda: storage.save_progress(_M),
+            lambda: storage.get_progress("m"),
+        ):
+            with pytest.raises(CorruptStorageError):
+                operation()
+
+
+def test_a_write_that_fails_half_way_has_an_unknown_outcome(tmp_path: Path) -> None:
+    """The file was emptied before the disk was full: that the save did not take effect can't be said."""
+    path = tmp_path / "training_metrics.json"
+    limited = (
+        "import resource, signal, sys\n"
+        "from pytest_aistorage import AIProgress, FileStorage, OutcomeUnknownError\n"
+        "storage = FileStorage(sys.argv[1])\n"
+        "storage.save_progress(AIProgress(model_name='m', mse=1.0))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    storage.save_progress(AIProgress(model_name='n', mse=1.0, metadata={'k': 'x' * 5000}))\n"
+        "except OutcomeUnknownError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, path], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "had been emptied" in done.stdout

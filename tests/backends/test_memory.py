@@ -129,3 +129,15 @@ def test_a_change_that_uses_the_storage_is_refused() -> None:
             storage.update_progress("m", lambda current: storage.save_progress(_M))
         assert storage.get_progress("m") is None
         assert storage.save_progress(_M).version == 1
+
+
+def test_names_keep_their_case() -> None:
+    """memory://Foo and memory://foo are two stores, as MemoryStorage("Foo") and MemoryStorage("foo") are."""
+    with (
+        open_storage("memory://Foo") as one,
+        open_storage("memory://foo") as other,
+        MemoryStorage("Foo") as same,
+    ):
+        one.save_progress(_M)
+        assert other.get_progress("m") is None
+        assert same.get_progress("m") is not None
