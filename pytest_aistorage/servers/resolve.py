@@ -48,6 +48,8 @@ def shared_server(spec: ServerSpec, options: ServerOptions) -> Server:
 
     kind = KINDS[spec.kind]
     order = options.providers_of(spec)
+    if "url" in order and options.url_of(spec) is not None:
+        order = ("url",)  # whoever names a server must not be given another one when it can't be reached
     place = _kept_place(options) if options.keep else private_directory(options.run_dir)
     given = json.dumps([order, options.url_of(spec)])
     slug = f"{str(spec).replace('@', '-')}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"

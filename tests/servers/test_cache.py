@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import offered
+from server_checks import offered
 
 from pytest_aistorage.servers import ServerOptions, ServerSpec, shared_server
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import eventually, offered
+from server_checks import eventually, offered
 
 from pytest_aistorage.servers import ServerOptions, ServerSpec, shared_server
 from pytest_aistorage.servers.base import ProviderUnavailableError

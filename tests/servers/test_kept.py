@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from conftest import eventually, nothing_left, offered, processes_of
+from server_checks import eventually, nothing_left, offered, processes_of
 
 from pytest_aistorage.servers import ServerOptions, ServerSpec, shared_server, stop_kept
 from pytest_aistorage.servers.kinds import KINDS

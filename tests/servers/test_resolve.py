@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, eventually, nothing_left, offered, processes_of
+from server_checks import ROOT, eventually, nothing_left, offered, processes_of
 
 from pytest_aistorage.errors import ConfigurationError, ServerUnavailableError, UnsupportedOperationError
 from pytest_aistorage.servers import Server, ServerOptions, ServerSpec, shared_server, survey

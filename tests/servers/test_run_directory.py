@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT
+from server_checks import ROOT
 
 from pytest_aistorage.servers import RunDirectory
 from pytest_aistorage.servers.supervisor.files import make_base, sweep

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import eventually, nothing_left, offered, processes_of
+from server_checks import eventually, nothing_left, offered, processes_of
 
 from pytest_aistorage.errors import ServerUnavailableError
 from pytest_aistorage.servers import PrivateServer, ServerOptions, ServerSpec, private_server

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, STARTER, eventually, offered
+from server_checks import ROOT, STARTER, eventually, offered
 
 from pytest_aistorage.servers import ServerOptions
 

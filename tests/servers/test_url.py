@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from conftest import offered
+from server_checks import offered
 
 from pytest_aistorage.errors import ConfigurationError, ServerUnavailableError
 from pytest_aistorage.servers import ServerOptions, ServerSpec, private_server, shared_server, survey
@@ -118,3 +118,12 @@ def test_a_url_without_a_host_keeps_its_slashes(options: ServerOptions) -> None:
             assert made.startswith("postgresql:///aistorage_")
             assert KINDS["postgres"].version(made, 5.0) == host.version
             guest.drop_database(made)
+
+
+def test_a_url_that_was_given_is_final(options: ServerOptions) -> None:
+    """Nobody who names a server is given another one, whatever else could be had."""
+    given = dataclasses.replace(options, urls={"redis": "redis://:s3cret@127.0.0.1:1/0"})
+    with pytest.raises(ServerUnavailableError) as caught:
+        shared_server(ServerSpec.parse("redis"), given)
+    assert [reason.partition(":")[0] for reason in caught.value.reasons] == ["url"]
+    assert "s3cret" not in str(caught.value)
