@@ -115,6 +115,6 @@ def private(request: pytest.FixtureRequest, kind: str) -> Iterator[PrivateServer
 
 def _no_choice(fixture: str) -> pytest.UsageError:
     return pytest.UsageError(
-        f"{fixture} was asked for by getfixturevalue(), which can't choose a backend: "
-        "name it among the test's arguments, or by @pytest.mark.usefixtures"
+        f"{fixture} was asked for by getfixturevalue() or by a unittest.TestCase, which can't be run once a "
+        "backend: name it among a test function's arguments, or by @pytest.mark.usefixtures"
     )

@@ -187,7 +187,8 @@ class Run:
         reason = " ".join(str(error).split())
         self.record.missing[name] = (reason, self.record.missing.get(name, ("", 0))[1] + 1)
         if self.settings.must_run(name):
-            pytest.fail(f"{name} is required: {reason}", pytrace=False)
+            # Without a context, which would tell the same line twice more.
+            raise pytest.fail.Exception(f"{name} is required: {reason}", pytrace=False) from None
         pytest.skip(reason)
 
     def close(self) -> None:

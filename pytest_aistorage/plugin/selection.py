@@ -69,7 +69,9 @@ def required_capabilities(markers: Iterable[pytest.Mark]) -> frozenset[Capabilit
         if unknown := sorted(set(mark.kwargs) - {"requires"}):
             raise ValueError(f"@pytest.mark.ai_storage: unknown argument {unknown[0]!r}; there is requires")
         given = mark.kwargs.get("requires", ())
-        for one in [given] if isinstance(given, Capability) else given:
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            given = [given]
+        for one in given:
             if not isinstance(one, Capability):
                 raise ValueError(f"@pytest.mark.ai_storage: requires={{Capability.…}}, got {one!r}")
             requires.add(one)

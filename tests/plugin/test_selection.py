@@ -176,7 +176,7 @@ def test_getfixturevalue_says_why_not(pytester, run):
     pytester.makepyfile("def test_it(request):\n    request.getfixturevalue('ai_storage')")
     result = run("--ai-storage=memory")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*name it among the test's arguments*"])
+    result.stdout.fnmatch_lines(["*name it among a test function's arguments*"])
 
 
 @pytest.mark.ai_storage("memory", "file", "sqlite", "postgres", "redis", "mysql")
