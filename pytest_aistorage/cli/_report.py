@@ -133,9 +133,10 @@ def _claim(proofs: Sequence[Proof]) -> Text | None:
     seams = sum(evidence.of for evidence in kept if evidence.unit == "seams")
     if not schedules:
         return None
+    killed = f", nor after SIGKILL at any of {seams} seams" if seams else ""
     return Text(
         f"Where nothing may be lost: no violation in all {schedules} schedules of 2 clients at this granularity "
-        f"(read, write, commit), nor after SIGKILL at any of {seams} seams."
+        f"(read, write, commit){killed}."
     )
 
 
