@@ -28,8 +28,11 @@ SERVER_GOALS = {
 COLLECT_GOAL = Goal(10, "a plugin that is installed and not used costs nothing that anybody notices")
 """Milliseconds more."""
 
-_PEERS = ("pytest-postgresql", "pytest-redis", "hypothesis")
+_PEERS = ("platformdirs", "hypothesis", "pytest-redis", "pytest-postgresql")
 _PROVIDERS = ("process", "embedded")
+_PLUGIN = "pytest-aistorage"
+_OFF = "pytest-aistorage, -p no:aistorage"
+_MORE = "more than without"
 
 
 def run(settings: Settings) -> Report:
@@ -38,13 +41,13 @@ def run(settings: Settings) -> Report:
         name="startup",
         title="The start of a session",
         labels=("what", "of"),
-        columns=[Column("median", "ms", 1), Column("best", "ms", 1), Column("more than without", "ms", 1)],
+        columns=[Column("median", "ms", 1), Column("best", "ms", 1), Column(_MORE, "ms", 1)],
         method=(
             "Servers: from shared_server() in a fresh run directory until the first query is answered, the "
             "drivers imported, the cache warm; processes and wheels in turn.",
             "Collection: pytest --collect-only -q in an empty directory, as a process of its own, by turns in "
             "environments that hold pytest and one plugin with all that it requires; what it takes more is the "
-            "median of the rounds' differences. The last lines: this environment, with all its plugins.",
+            "median of the rounds' differences from pytest alone, or from what stands beside it.",
         ),
     )
     for kind, goal in SERVER_GOALS.items():
@@ -104,7 +107,7 @@ def _collection(settings: Settings, report: Report) -> None:
     empty = place / "empty"
     empty.mkdir(parents=True)
     environments: dict[str, Mapping[str, str]] = {}
-    for name in ("pytest", "pytest-aistorage", "pytest-aistorage[all]", *_PEERS):
+    for name in ("pytest", _PLUGIN, f"{_PLUGIN}[all]", *_PEERS):
         if installed(name.partition("[")[0]):
             path = environment(place / name, ["pytest", name])
             environments[name] = {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": ""}
@@ -113,31 +116,34 @@ def _collection(settings: Settings, report: Report) -> None:
     commands: dict[str, Callable[[], None]] = {
         name: _collect(empty, ["-S"], [], env) for name, env in environments.items()
     }
-    commands["here, -p no:aistorage"] = _collect(empty, [], ["-p", "no:aistorage"], {})
-    commands["here"] = _collect(empty, [], [], {})
+    commands[_OFF] = _collect(empty, ["-S"], ["-p", "no:aistorage"], environments[_PLUGIN])
     settings.say("startup: pytest --collect-only")
     durations: dict[str, list[float]] = {name: [] for name in commands}
     for command in commands.values():
         command()  # compiles what is not yet compiled, and fails early
     order = list(commands)
-    for _ in range(settings.rounds(25)):
+    for _ in range(settings.rounds(31)):
         for name in order:
             started = time.perf_counter()
             commands[name]()
             durations[name].append((time.perf_counter() - started) * 1e3)
         order.reverse()
-    for name, found in durations.items():
-        figures = {"median": statistics.median(found), "best": min(found)}
-        base = {"pytest": None, "here, -p no:aistorage": None, "here": "here, -p no:aistorage"}.get(
-            name, "pytest"
-        )
-        goals = {}
-        if base is not None:
-            pairs = zip(found, durations[base], strict=True)
-            figures["more than without"] = statistics.median(one - other for one, other in pairs)
-            if name in ("pytest-aistorage", "here"):
-                goals["more than without"] = COLLECT_GOAL
-        report.rows.append(Row(labels=("pytest --collect-only", name), figures=figures, goals=goals))
+    goals = {_MORE: COLLECT_GOAL}
+    report.rows.append(_row("pytest", durations["pytest"]))
+    report.rows.append(_row(_PLUGIN, durations[_PLUGIN], durations["pytest"], goals))
+    report.rows.append(_row(f"{_PLUGIN}, beside {_OFF}", durations[_PLUGIN], durations[_OFF], goals))
+    for name in (_OFF, *environments):
+        if name not in ("pytest", _PLUGIN):
+            report.rows.append(_row(name, durations[name], durations["pytest"]))
+
+
+def _row(
+    name: str, found: list[float], base: list[float] | None = None, goals: Mapping[str, Goal] | None = None
+) -> Row:
+    figures = {"median": statistics.median(found), "best": min(found)}
+    if base is not None:
+        figures[_MORE] = statistics.median(one - other for one, other in zip(found, base, strict=True))
+    return Row(labels=("pytest --collect-only", name), figures=figures, goals=goals or {})
 
 
 def _collect(
