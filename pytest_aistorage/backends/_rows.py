@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from .. import codec
+from .. import codec, progress
 from ..errors import CorruptStorageError
 from ..progress import AIProgress
 from ._connections import Row
@@ -51,39 +51,29 @@ def record_of(row: Row) -> AIProgress:
             accuracy=row[2],
             cross_validation_score=row[3],
             training_samples=row[4],
-            training_start=_moment(row[5]),
-            training_end=_moment(row[6]),
+            training_start=_optional_moment(row[5]),
+            training_end=_optional_moment(row[6]),
             metadata=codec.metadata_from_text(row[7]),
             version=row[8],
             created_at=_moment(row[9]),
             updated_at=_moment(row[10]),
         )
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise CorruptStorageError(f"model {row[0]!r}: a stored column can't be read: {error}") from error
 
 
 def stamped(record: AIProgress, stamps: Row) -> AIProgress:
     """Return the record with version, created_at and updated_at as the server returned them."""
     version, created_at, updated_at = stamps
-    return AIProgress(
-        model_name=record.model_name,
-        mse=record.mse,
-        accuracy=record.accuracy,
-        cross_validation_score=record.cross_validation_score,
-        training_samples=record.training_samples,
-        training_start=record.training_start,
-        training_end=record.training_end,
-        metadata=record.metadata,
-        version=version,
-        created_at=_moment(created_at),
-        updated_at=_moment(updated_at),
-    )
+    return progress.stamped(record, version, _moment(created_at), _moment(updated_at))
 
 
-def _moment(stored: Any) -> datetime | None:
+def _optional_moment(stored: Any) -> datetime | None:
+    return None if stored is None else _moment(stored)
+
+
+def _moment(stored: Any) -> datetime:
     """The stored moment, which is UTC and does not say so."""
-    if stored is None:
-        return None
     if isinstance(stored, str):
         stored = datetime.fromisoformat(stored)
     return stored.replace(tzinfo=UTC)  # type: ignore[no-any-return]  # a datetime, whatever the driver

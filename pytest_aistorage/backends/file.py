@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from ..errors import (
     StorageUnavailableError,
     VersionConflictError,
 )
-from ..progress import AIProgress
+from ..progress import AIProgress, stamped
 from ..storage import AIStorage, Change
 
 __all__ = ["FileStorage"]
@@ -168,11 +167,7 @@ def _check(model_name: str, expected: int | None, current: AIProgress | None) ->
 def _stamped(record: AIProgress, current: AIProgress | None) -> AIProgress:
     now = datetime.now(UTC)
     if current is None:
-        return dataclasses.replace(record, version=1, created_at=now, updated_at=now)
-    assert current.updated_at is not None  # the codec refuses a stored record without stamps
-    return dataclasses.replace(
-        record,
-        version=current.version + 1,
-        created_at=current.created_at,
-        updated_at=max(now, current.updated_at),
-    )
+        return stamped(record, 1, now, now)
+    assert current.created_at is not None  # the codec refuses a stored record without stamps
+    assert current.updated_at is not None
+    return stamped(record, current.version + 1, current.created_at, max(now, current.updated_at))
