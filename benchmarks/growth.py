@@ -41,8 +41,9 @@ def run(settings: Settings) -> Report:
             Column("growth", "×", 2),
         ],
         method=(
-            "Stores of each size beside each other, filled beforehand; rounds of calls to each in turn, every "
-            "call for a model chosen at random. Growth: the median of the rounds' ratios, largest to smallest.",
+            "Stores of each size beside each other, filled beforehand; rounds of calls to each in turn. A get is of "
+            "any model, a save of one of up to 2000 that lie evenly among all, chosen at random. Growth: the median "
+            "of the rounds' ratios, largest to smallest.",
             "The servers synchronize nothing to a disk; SQLite does, as it always does.",
         ),
     )
