@@ -26,13 +26,11 @@ _UNUSED_AFTER = 30 * 24 * 3600.0
 
 def cache_directory(options: ServerOptions) -> Path:
     """The directory for what outlives a run; one of this run where no other can be written to."""
-    import platformdirs
-
     if options.cache_dir is not None:
         places = [options.cache_dir]
     else:
         # Without HOME, and for a user without an entry in /etc/passwd, this may be a relative path.
-        usual = platformdirs.user_cache_path("pytest-aistorage")
+        usual = _user_caches() / "pytest-aistorage"
         places = [usual] if usual.is_absolute() else []
         uid = os.geteuid() if hasattr(os, "geteuid") else 0
         places.append(Path(tempfile.gettempdir()) / f"pytest-aistorage-cache-{uid}")
@@ -42,6 +40,16 @@ def cache_directory(options: ServerOptions) -> Path:
         except (OSError, ProviderUnavailableError):
             continue
     return private_directory(options.run_dir / "cache")
+
+
+def _user_caches() -> Path:
+    # Not platformdirs: it registers a plugin of its own with pytest, which every collection would pay for.
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", ""))
+    if sys.platform == "darwin":
+        return Path(os.path.expanduser("~/Library/Caches"))
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.cache"))
 
 
 @functools.lru_cache(maxsize=64)

@@ -342,5 +342,5 @@ def test_importing_the_package_imports_no_driver() -> None:
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    heavy = {"psycopg", "redis", "pymysql", "docker", "testcontainers", "filelock", "platformdirs"}
+    heavy = {"psycopg", "redis", "pymysql", "docker", "testcontainers", "filelock"}
     assert not heavy & set(json.loads(done.stdout.replace("'", '"')))
