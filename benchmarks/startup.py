@@ -28,7 +28,7 @@ SERVER_GOALS = {
 COLLECT_GOAL = Goal(10, "a plugin that is installed and not used costs nothing that anybody notices")
 """Milliseconds more."""
 
-_PEERS = ("platformdirs", "hypothesis", "pytest-redis", "pytest-postgresql")
+_PEERS = ("hypothesis", "pytest-redis", "pytest-postgresql")
 _PROVIDERS = ("process", "embedded")
 _PLUGIN = "pytest-aistorage"
 _OFF = "pytest-aistorage, -p no:aistorage"
