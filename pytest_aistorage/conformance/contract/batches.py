@@ -97,8 +97,8 @@ class BatchContract(ContractBase):
         names = tuple(f"m{index}" for index in range(8))
         storage.save_many(_batch(0.0, names))
         reader = clients.open()
-        with writing(lambda number: storage.save_many(_batch(float(number), names))):
-            for _ in range(20):
+        with writing(lambda number: storage.save_many(_batch(float(number), names))) as writes:
+            for _ in writes.overlapped():
                 seen = {record.model_name: record.mse for record in reader.load_progress()}
                 assert set(seen) == set(names), (
                     f"expected the models {names}, load_progress saw {sorted(seen)}"

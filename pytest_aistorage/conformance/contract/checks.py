@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,6 +22,7 @@ from ...validation import checked_progress
 
 __all__ = [
     "FIELDS",
+    "Writes",
     "check_names",
     "check_same",
     "check_unchanged",
@@ -142,22 +144,43 @@ def refused(error: type[E], done: str) -> Iterator[list[E]]:
         pytest.fail(f"{done}: expected {error.__name__}, but nothing was raised", pytrace=False)
 
 
+class Writes:
+    """What the thread of `writing` has done so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def overlapped(self) -> Iterator[None]:
+        """Go on until 20 rounds were overlapped by writes: a round in which nobody wrote shows nothing.
+
+        On a storage that is quicker than threads take turns that may not come: half a second and 20 rounds are
+        enough.
+        """
+        overlapped = rounds = 0
+        enough = time.monotonic() + 0.5
+        while overlapped < 20 and (rounds < 20 or time.monotonic() < enough):
+            before = self.count
+            yield
+            rounds += 1
+            overlapped += self.count > before
+
+
 @contextmanager
-def writing(write: Callable[[int], object]) -> Iterator[None]:
+def writing(write: Callable[[int], object]) -> Iterator[Writes]:
     """Let another thread write during the block, over and over; fail if it could not.
 
     Args:
         write: called with 1, 2, 3, …; has returned once before the block begins.
     """
     begun, ended = threading.Event(), threading.Event()
+    writes = Writes()
     errors: list[Exception] = []
 
     def run() -> None:
-        number = 1
         try:
             while not ended.is_set():
-                write(number)
-                number += 1
+                write(writes.count + 1)
+                writes.count += 1
                 begun.set()
         except Exception as error:
             errors.append(error)
@@ -167,7 +190,7 @@ def writing(write: Callable[[int], object]) -> Iterator[None]:
     writer.start()
     begun.wait(_PATIENCE)
     try:
-        yield
+        yield writes
     finally:
         ended.set()
         writer.join(_PATIENCE)

@@ -134,8 +134,8 @@ class ListingContract(ContractBase):
             for name in ("m0", "m9"):
                 storage.save_progress(AIProgress(model_name=name, mse=float(number)))
 
-        with writing(write):
-            for _ in range(20):
+        with writing(write) as writes:
+            for _ in writes.overlapped():
                 seen = {record.model_name: record.mse for record in reader.load_progress()}
                 assert seen["m0"] - seen["m9"] in (0.0, 1.0), (
                     "m0 and m9 are counted up in turns, m0 first; "
