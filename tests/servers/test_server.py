@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +209,23 @@ def segments() -> set[str]:
     """The ids of the System V shared memory segments of this machine."""
     with open("/proc/sysvipc/shm") as file:
         return {line.split()[1] for line in file}
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0,
+    reason="not applicable: only root's servers run as another user",
+)
+def test_a_server_of_another_user_gets_a_place_that_it_can_reach(
+    options: ServerOptions, tmp_path: Path
+) -> None:
+    """Where nobody else can get at the directory for the data, as with a TMPDIR in root's home, it is not taken."""
+    offered("redis", "process", options)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    chosen = dataclasses.replace(by(options, "redis", "process"), data_dir=closed)
+    with private_server(ServerSpec.parse("redis"), chosen) as server:
+        assert server.data_dir is not None
+        assert not server.data_dir.is_relative_to(closed)
 
 
 def test_a_private_server_is_never_somebody_elses(options: ServerOptions) -> None:

@@ -33,16 +33,35 @@ def adopt_orphans() -> None:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def release_shared_memory(data: str) -> None:
-    """Remove the System V segment of a PostgreSQL that was killed, named in its pid file (Linux)."""
+def release_shared_memory(data: str, owner: tuple[int, int] | None) -> None:
+    """Remove the System V segment of a PostgreSQL that was killed, named in its pid file (Linux).
+
+    Args:
+        data: its data directory.
+        owner: uid and gid that it ran under; None: ours.
+    """
     libc = _libc()
     try:
         with open(os.path.join(data, "postmaster.pid"), encoding="utf-8", errors="replace") as file:
             segment = int(file.read().splitlines()[6].split()[1])
     except (OSError, ValueError, IndexError):
         return  # it ended by itself, and took both with it
-    if libc is not None:
+    if libc is None:
+        return
+    if owner is None:
         libc.shmctl(segment, _IPC_RMID, None)
+        return
+    # As the owner: in a container, root may not remove what belongs to others.
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setgid(owner[1])
+            os.setuid(owner[0])
+            libc.shmctl(segment, _IPC_RMID, None)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 class Child:

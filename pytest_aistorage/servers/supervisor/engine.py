@@ -96,7 +96,7 @@ class ProcessEngine:
                 if not self._child.wait(_STOP_PATIENCE):
                     self.kill()
             if self._base:
-                release_shared_memory(self._path("data"))
+                release_shared_memory(self._path("data"), self._owner)
         finally:
             if self._base:
                 remove_tree(self._base)

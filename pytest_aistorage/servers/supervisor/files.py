@@ -25,13 +25,15 @@ def make_base(root: str, *, traversable: bool) -> tuple[str, int]:
     """Make a private directory with a lock that shows that its owner lives.
 
     Args:
-        root: where; a short path is taken instead when no Unix socket would fit below it.
+        root: where; ``/tmp`` is taken instead when no Unix socket would fit below it, or others can't get there
+            who have to.
         traversable: let other users pass through to what is given to them below.
 
     Returns:
         Its path, and the open file that holds the lock: closing it makes the directory stale.
     """
-    if len(os.fsencode(root)) + len(PREFIX) + _HEX + 1 > _LONGEST_BASE and os.path.isdir("/tmp"):
+    too_long = len(os.fsencode(root)) + len(PREFIX) + _HEX + 1 > _LONGEST_BASE
+    if (too_long or (traversable and not _is_passable(root))) and os.path.isdir("/tmp"):
         root = "/tmp"
     while True:
         base = os.path.join(root, PREFIX + os.urandom(_HEX // 2).hex())
@@ -48,6 +50,17 @@ def make_base(root: str, *, traversable: bool) -> tuple[str, int]:
     try_exclusive(alive)
     os.rename(unlocked, os.path.join(base, "alive"))
     return base, alive
+
+
+def _is_passable(directory: str) -> bool:
+    """Whether other users can pass through a directory and all above it."""
+    at = os.path.realpath(directory)
+    while os.stat(at).st_mode & stat.S_IXOTH:
+        above = os.path.dirname(at)
+        if above == at:
+            return True
+        at = above
+    return False
 
 
 def sweep(roots: Iterable[str]) -> None:
