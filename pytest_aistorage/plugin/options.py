@@ -19,6 +19,7 @@ _DEFAULT_BACKENDS = ("memory", "file", "postgres", "redis")
 _PROVIDERS = ("auto", "url", "container", "process", "embedded")
 _KINDS = ("postgres", "redis", "mysql")
 _ISOLATIONS = ("tables", "database")
+_EFFORTS = ("quick", "normal", "thorough")
 
 # What migration tools write down about the schema. The schema stays, so these must stay with it: an emptied
 # alembic_version would make the next `alembic upgrade` create tables that are there.
@@ -89,6 +90,25 @@ def add_options(parser: pytest.Parser) -> None:
         choices=_ISOLATIONS,
         help="tables (default): empty every table of the run's own database before each test; "
         "database: a database of its own for each test",
+    )
+    group.addoption(
+        "--ai-storage-effort",
+        choices=_EFFORTS,
+        default="normal",
+        help="how hard the conformance suite tries: quick, normal (default) or thorough",
+    )
+    group.addoption(
+        "--ai-storage-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="what the conformance suite draws, races and kills by chance (default: 0)",
+    )
+    group.addoption(
+        "--ai-storage-report",
+        action="append",
+        metavar="FILE",
+        help="write the conformance report to FILE.json, FILE.md or FILE.html; repeatable",
     )
     parser.addini(
         "ai_storage_backends", "the backends that tests run on", type="args", default=list(_DEFAULT_BACKENDS)

@@ -27,9 +27,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let Hypothesis find a fault without making it small or keeping it, and wait briefly for an expiry."""
     monkeypatch.setattr(expiry, "_PATIENCE", 0.3)
     before = settings.get_current_profile_name()
-    settings.register_profile(
-        "mutants", settings(), phases=[Phase.explicit, Phase.generate], database=None, derandomize=True
-    )
+    settings.register_profile("mutants", settings(), phases=[Phase.explicit, Phase.generate])
     settings.load_profile("mutants")
     yield
     settings.load_profile(before)

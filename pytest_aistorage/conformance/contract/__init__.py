@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .bad_input import BadInputContract
 from .batches import BatchContract
 from .clients import Clients, ContractBase, Opener, not_applicable
 from .closing import ClosingContract
 from .compare_and_set import CompareAndSetContract
 from .describing import DescribingContract
+from .deviations import deviation, guard_overrides
 from .expiry import ExpiryContract
+from .hooks import Crashable, RawReader
 from .listings import ListingContract
 from .queries import QueryContract
 from .records import RecordContract
@@ -16,7 +20,17 @@ from .sharing import SharingContract
 from .updates import UpdateContract
 from .versions import VersionContract
 
-__all__ = ["AIStorageContract", "Clients", "ContractBase", "Opener", "contract_tests", "not_applicable"]
+__all__ = [
+    "AIStorageContract",
+    "Clients",
+    "ContractBase",
+    "Crashable",
+    "Opener",
+    "RawReader",
+    "contract_tests",
+    "deviation",
+    "not_applicable",
+]
 
 
 class AIStorageContract(
@@ -39,9 +53,17 @@ class AIStorageContract(
     picklable if the storage declares `Capability.SHARED_BETWEEN_PROCESSES`. A test of a capability that is not
     declared does not apply, and is skipped with that reason.
 
+    A subclass that replaces a contract test does so with a written reason (`deviation`, ``deviations``), which the
+    report shows; without one the test fails.
+
     Attributes:
         capabilities: what the storage declares; None: the attribute of that name of its instances.
     """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """See that no contract test was replaced without a reason."""
+        super().__init_subclass__(**arguments)
+        guard_overrides(cls, {name: getattr(AIStorageContract, name) for name in contract_tests()})
 
 
 def contract_tests() -> list[str]:

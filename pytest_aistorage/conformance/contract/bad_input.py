@@ -75,6 +75,8 @@ _METADATA: list[tuple[Any, Any]] = [
 class BadInputContract(ContractBase):
     """Every rule of the record, broken: `InvalidProgressError` names field and value, and nothing is written."""
 
+    area = "bad input"
+
     def _check(self, storage: AIStorage, field: str, values: list[tuple[Any, Any]]) -> None:
         """Try each of the values in that field by every way to save; report all that went wrong."""
         before = storage.save_progress(_GOOD)

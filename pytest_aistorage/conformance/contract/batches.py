@@ -27,6 +27,8 @@ def _batch(mse: float = 0.5, names: tuple[str, ...] = _NAMES) -> list[AIProgress
 class BatchContract(ContractBase):
     """``save_many``."""
 
+    area = "batches"
+
     def test_batch_is_stored_whole(self, storage: AIStorage) -> None:
         """Every record of a batch is stored, new ones and known ones alike."""
         storage.save_progress(AIProgress(model_name="a", mse=9.0))

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from ...errors import AIStorageError
@@ -19,6 +19,7 @@ from ...progress import AIProgress
 from ...queries import same_json
 from ...storage import AIStorage
 from ...validation import checked_progress
+from ..effort import active
 
 __all__ = [
     "FIELDS",
@@ -199,21 +200,24 @@ def writing(write: Callable[[int], object]) -> Iterator[Writes]:
         pytest.fail(f"another thread that wrote at the same time met {said}", pytrace=False)
 
 
-def explore(check: Callable[..., None], *strategies: st.SearchStrategy[Any], share: float = 0.25) -> None:
+def explore(check: Callable[..., None], *strategies: st.SearchStrategy[Any], share: float = 1.0) -> None:
     """Call a check with examples drawn from the strategies; the failure shows the least one that fails.
 
     The examples share the store of one test, which is why this is no ``@given`` on the test itself: a check
-    leaves nothing behind that the next one minds. How many there are follows Hypothesis' active profile.
+    leaves nothing behind that the next one minds. How many there are follows the effort of the run.
 
     Args:
         check: called with one value of each strategy.
         strategies: what to draw from.
-        share: of the profile's number of examples.
+        share: of the effort's number of examples.
     """
+    effort, number = active()
     explored = settings(
-        max_examples=max(5, round(settings().max_examples * share)),
+        max_examples=max(5, round(effort.examples * share)),
         deadline=None,  # a server's time is not the check's
+        derandomize=False,  # the seed says what is drawn
+        database=None,
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )(given(*strategies)(check))
-    explored()
+    seed(number)(explored)()

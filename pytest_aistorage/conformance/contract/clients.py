@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 import pytest
 
 from ...capabilities import Capability
 from ...errors import AIStorageError
 from ...storage import AIStorage
+from .. import effort
+from .deviations import deviation_of
+from .hooks import Crashable, RawReader
 
-__all__ = ["Clients", "ContractBase", "Opener", "not_applicable", "requires"]
+__all__ = ["Clients", "ContractBase", "Opener", "inconclusive", "not_applicable", "requires"]
 
 Opener = Callable[[], AIStorage]
 """Opens one more client of the same store. Picklable where the store is shared between processes."""
@@ -105,14 +108,31 @@ def not_applicable(test: Callable[..., Any], declared: frozenset[Capability]) ->
     return None
 
 
+def inconclusive(reason: str) -> NoReturn:
+    """End a contract test that could show neither that a guarantee holds nor that it doesn't.
+
+    Args:
+        reason: why, and what would make it conclusive.
+    """
+    pytest.skip(f"inconclusive: {reason}")
+
+
 class ContractBase:
     """The fixtures of the contract. A subclass, or a conftest.py, supplies ``ai_storage_opener``.
 
     Attributes:
+        area: what the tests of the class are about, for the report.
         capabilities: what the storage declares; None: what its instances say.
+        deviations: by a contract test's name, the reason why the storage can't keep that promise. The test is
+            not run, and the report shows the reason.
+        withheld: by a guarantee that is not declared and yet kept in all that the suite tries, the reason why it
+            is not declared: a failover that loses acknowledged writes, say. Without one, that is a failure.
     """
 
+    area: ClassVar[str] = ""
     capabilities: frozenset[Capability] | None = None
+    deviations: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    withheld: ClassVar[Mapping[Capability, str]] = MappingProxyType({})
 
     @pytest.fixture
     def clients(self, ai_storage_opener: Opener) -> Iterator[Clients]:
@@ -125,7 +145,28 @@ class ContractBase:
         """A client of a fresh store."""
         return clients.open()
 
+    @pytest.fixture
+    def ai_storage_raw(self) -> RawReader | None:
+        """Reads of the same store that go around the storage; None: there is no way. A subclass overrides it."""
+        return None
+
+    @pytest.fixture
+    def ai_storage_crashable(self) -> Crashable | None:
+        """A fresh store on a server that can be killed; None: there is none. A subclass overrides it."""
+        return None
+
     @pytest.fixture(autouse=True)
     def _applies(self, request: pytest.FixtureRequest, clients: Clients) -> None:
+        level = request.config.getoption("--ai-storage-effort", "normal")
+        seed = request.config.getoption("--ai-storage-seed", None)
+        effort.set_active(effort.EFFORTS[level], 0 if seed is None else seed)
+        facts: dict[str, Any] = {"declared": sorted(one.value for one in clients.capabilities)}
+        # Plain values: with pytest-xdist they travel to the process that writes the report.
+        request.node.user_properties.append(("aistorage", facts))
+        name = request.function.__name__
+        if (reason := deviation_of(type(self), name, request.function)) is not None:
+            facts["deviation"] = reason
+            if name in self.deviations:
+                pytest.skip(f"deviation: {reason}")
         if (reason := not_applicable(request.function, clients.capabilities)) is not None:
             pytest.skip(reason)

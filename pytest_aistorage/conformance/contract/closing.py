@@ -22,6 +22,8 @@ _M = AIProgress(model_name="m", mse=0.5, metadata={"k": [1, 1.0]})
 class ClosingContract(ContractBase):
     """``close``, the context manager, and survival."""
 
+    area = "close and reuse"
+
     def test_close_is_idempotent(self, storage: AIStorage) -> None:
         """A storage may be closed any number of times, used or not."""
         storage.save_progress(_M)

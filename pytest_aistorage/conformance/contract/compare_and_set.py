@@ -32,6 +32,8 @@ def _check_conflict(conflict: VersionConflictError, expected: int, actual: int, 
 class CompareAndSetContract(ContractBase):
     """``expected_version``, and deletes."""
 
+    area = "compare-and-set"
+
     def test_matching_version_saves(self, storage: AIStorage) -> None:
         """A save that expects the stored version takes effect, time after time."""
         storage.save_progress(_M)

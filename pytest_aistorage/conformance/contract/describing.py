@@ -17,6 +17,8 @@ _SECRET = re.compile(r"://[^/\s:@]*:(?!\*+@)[^/\s@]+@|(?i:passw(or)?d|pwd)=(?!\*
 class DescribingContract(ContractBase):
     """What a storage says of itself."""
 
+    area = "health and info"
+
     def test_health_check_is_true(self, storage: AIStorage) -> None:
         """health_check of an open storage is True, before the first record and after."""
         assert storage.health_check() is True, "health_check of an empty store"

@@ -40,6 +40,8 @@ def _gone(storage: AIStorage, model_name: str) -> bool:
 class ExpiryContract(ContractBase):
     """``ttl`` and ``expire_now``."""
 
+    area = "expiry"
+
     @requires(unless=Capability.EXPIRY)
     def test_ttl_is_refused(self, storage: AIStorage) -> None:
         """Where EXPIRY is not declared, a save with ttl raises UnsupportedOperationError and writes nothing."""

@@ -26,6 +26,8 @@ def _saved(storage: AIStorage, *names: str) -> list[str]:
 class ListingContract(ContractBase):
     """``load_progress`` and ``iter_progress``."""
 
+    area = "listing"
+
     def test_empty_store_lists_nothing(self, storage: AIStorage) -> None:
         """A store without records lists none."""
         assert storage.load_progress() == [], "load_progress of an empty store"
@@ -54,7 +56,7 @@ class ListingContract(ContractBase):
                 storage.delete_progress(name)
 
         several = st.lists(strategies.names(), min_size=1, max_size=6, unique=True)
-        explore(check, several, st.integers(1, 7), share=0.2)
+        explore(check, several, st.integers(1, 7), share=0.8)
 
     def test_iteration_yields_each_once_for_every_batch_size(self, storage: AIStorage) -> None:
         """Iteration yields each model once where the number is below, at and beyond the batch size."""

@@ -43,6 +43,8 @@ def _refilled(storage: AIStorage, corpus: list[AIProgress]) -> list[AIProgress]:
 class QueryContract(ContractBase):
     """``query_progress``."""
 
+    area = "queries"
+
     def test_any_query_agrees_with_the_specification(self, storage: AIStorage) -> None:
         """Whatever is stored and asked, the answer is the one that `queries.run_query` gives."""
 
@@ -56,7 +58,7 @@ class QueryContract(ContractBase):
                 for expected, actual in zip(wanted, got, strict=True):
                     check_same(f"query_progress({query})", expected, actual, stamps=True)
 
-        explore(check, st.data(), share=0.3)
+        explore(check, st.data(), share=3.0)
 
     def test_paging_by_any_order_visits_each_match_once(self, storage: AIStorage) -> None:
         """Page after page by `after`, each match comes once and in order, for every order and page size."""

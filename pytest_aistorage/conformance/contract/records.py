@@ -42,9 +42,11 @@ def _kept(storage: AIStorage, progress: AIProgress) -> AIProgress:
 class RecordContract(ContractBase):
     """Records are kept exactly: every value, every type, every name."""
 
+    area = "records"
+
     def test_any_record_comes_back_exactly(self, storage: AIStorage) -> None:
         """Whatever the contract allows is returned as it was saved, with its types, by save and get."""
-        explore(lambda progress: (_kept(storage, progress), None)[1], strategies.progress(), share=0.5)
+        explore(lambda progress: (_kept(storage, progress), None)[1], strategies.progress(), share=2.0)
 
     def test_listings_return_records_exactly(self, storage: AIStorage, clients: Clients) -> None:
         """Listing, iteration and query return the same record as get does, stamps included."""

@@ -47,6 +47,8 @@ def _check_versions(done: str, runs: list[list[int]], last: int) -> None:
 class SharingContract(ContractBase):
     """Clients of the same store, one after the other and at once."""
 
+    area = "sharing"
+
     def test_other_client_sees_every_change(self, storage: AIStorage, clients: Clients) -> None:
         """What one client saves, updates or deletes, another that was open before sees at once."""
         other = clients.open()

@@ -25,6 +25,8 @@ class _StopNow(BaseException):
 class UpdateContract(ContractBase):
     """``update_progress``: what it gives to a change, and what it makes of its result."""
 
+    area = "updates"
+
     def test_change_gets_the_record_and_its_result_is_stored(self, storage: AIStorage) -> None:
         """The change gets the current record, stamps included; what it returns is stored and returned."""
         before = storage.save_progress(_M)

@@ -32,6 +32,8 @@ def _saved_later(storage: AIStorage, than: AIProgress) -> AIProgress:
 class VersionContract(ContractBase):
     """The stamps: version, created_at, updated_at."""
 
+    area = "versions"
+
     def test_first_version_is_one(self, storage: AIStorage) -> None:
         """The first save of a model gives version 1, by each way to save."""
         assert storage.save_progress(_M).version == 1, "save_progress of a new model"
