@@ -144,6 +144,8 @@ def test_ctrl_c_leaves_nothing_behind(aistorage):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell that put these tests into the background lets its children ignore it, and they theirs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     eventually(lambda: list(aistorage.place.glob("*/sqlite/*.db-wal")), "the proof does not begin")
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of the group
