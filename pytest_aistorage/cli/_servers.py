@@ -51,11 +51,7 @@ def _parsed_urls(
     return urls
 
 
-def _parsed_providers(
-    _context: click.Context, _parameter: click.Parameter, given: str | None
-) -> tuple[str, ...]:
-    if given is None:
-        return QUICKEST_FIRST
+def _parsed_providers(_context: click.Context, _parameter: click.Parameter, given: str) -> tuple[str, ...]:
     names = [name.strip() for name in given.split(",")]
     if unknown := [name for name in names if name not in (*PROVIDERS, "auto")]:
         raise click.BadParameter(f"no provider {unknown[0]!r}; there are auto, {', '.join(PROVIDERS)}")
@@ -75,16 +71,21 @@ def url_option(function: F) -> F:
     )(function)
 
 
-def provider_option(function: F) -> F:
-    """Add ``--servers``, given to the command as ``providers``."""
+def provider_option(default: Sequence[str]) -> Callable[[F], F]:
+    """Add ``--servers``, given to the command as ``providers``.
+
+    Args:
+        default: the order where none is given.
+    """
     return click.option(
         "--servers",
         "providers",
         metavar="PROVIDERS",
+        default=",".join(default),
+        show_default=True,
         callback=_parsed_providers,
-        help=f"Where servers may come from, in this order, with commas: {', '.join(PROVIDERS)}, auto.  "
-        f"[default: {','.join(QUICKEST_FIRST)}]",
-    )(function)
+        help=f"Where servers may come from, in this order, with commas: {', '.join(PROVIDERS)}, auto.",
+    )
 
 
 def server_options(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..servers.base import Offer, ServerSpec, redacted
+from ..servers.base import PROVIDERS, Offer, ServerSpec, redacted
 from ._servers import SERVERS, provider_option, server_options, specs_of, url_option
 
 __all__ = ["command"]
@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 @click.command("doctor")
 @click.argument("servers", nargs=-1, metavar="[SERVER]...")
-@provider_option
+@provider_option(PROVIDERS)
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -88,7 +88,7 @@ def _print(specs: Sequence[ServerSpec], offers: dict[str, list[Offer]]) -> None:
     console.print(table)
     missing = [name for name, found in offers.items() if not any(offer.available for offer in found)]
     if not missing:
-        console.print("All of them can be had. “used” is where each comes from first.", soft_wrap=True)
+        console.print("All of them can be had. “used” is where a test run takes each from; prove takes the quickest.", soft_wrap=True)
         return
     for name in missing:
         console.print(f"No {name} can be had here. Any one of these gets it:", style="red", soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ServerUnavailableError
-from ._servers import provider_option, url_option
+from ._servers import QUICKEST_FIRST, provider_option, url_option
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -56,7 +56,7 @@ _LEAST_WIDTH = 80
 @click.option(
     "--containers/--no-containers", default=True, help="Show what a container's restart does.  [default: yes]"
 )
-@provider_option
+@provider_option(QUICKEST_FIRST)
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
