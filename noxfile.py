@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import secrets
+import time
 
 import nox
 
@@ -33,9 +35,31 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run the contract with random seeds and many more examples; what fails is printed to be replayed."""
+    """Run the contract at thorough effort with a seed of its own; what fails is replayed by that seed."""
     session.install("-e", ".[test]")
-    session.run("pytest", "tests/conformance", *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
+    seed = secrets.randbelow(2**31)
+    options = ("--ai-storage-effort=thorough", f"--ai-storage-seed={seed}")
+    session.run(
+        "pytest", "tests/conformance", *options, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"}
+    )
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Run the contract on every backend a hundred times, each time with another seed; the first failure ends it.
+
+    Arguments are pytest's: ``nox -s conformance -- --ai-storage=redis@8 --ai-storage-effort=normal``.
+    """
+    session.install("-e", ".[test]")
+    started = time.monotonic()
+    for seed in range(1, 101):
+        session.run(
+            *("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/conformance/test_own_backends.py"),
+            *("--ai-storage=memory,file,sqlite,postgres,mysql,redis", "--ai-storage-effort=quick"),
+            f"--ai-storage-seed={seed}",
+            *session.posargs,
+        )
+        session.log(f"{seed} of 100 runs green after {time.monotonic() - started:.0f} s")
 
 
 @nox.session
