@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -26,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and declare the marker."""
     config.addinivalue_line("markers", MARKER)
     set_state(config)
+    if config.option.ai_storage_report and not hasattr(config, "workerinput"):
+        from .conformance import check_paths
+
+        check_paths(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -42,11 +47,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what was generated for a backend that is filtered out, or can't meet what the test requires."""
+    """Deselect what was generated for a backend that is filtered out, or can't meet what the test requires.
+
+    Where the contract was imported, its tests are recorded.
+    """
     if state_of(config).excluded:
         from .collection import deselect
 
         deselect(config, items)
+    if "pytest_aistorage.conformance.contract" in sys.modules:
+        from .conformance import recorder_of
+
+        recorder_of(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,9 +104,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give a worker of pytest-xdist the run's directory, so that all workers share its servers."""
+    from .conformance import recorder_of
     from .ending import prepare_worker
 
     prepare_worker(node)
+    recorder_of(node.config)  # a controller collects nothing itself
 
 
 @pytest.hookimpl(optionalhook=True)

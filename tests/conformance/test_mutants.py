@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -45,7 +46,12 @@ def _run(test: str, storage: type[Delegating], tmp_path: Path) -> None:
         storage_under_test = clients.open()
         assert not_applicable(method, clients.capabilities) is None
         wanted = method.__code__.co_varnames[1 : method.__code__.co_argcount]
-        method(**{name: {"storage": storage_under_test, "clients": clients}[name] for name in wanted})
+        given = {
+            "storage": storage_under_test,
+            "clients": clients,
+            "request": SimpleNamespace(node=SimpleNamespace(user_properties=[])),
+        }
+        method(**{name: given[name] for name in wanted})
 
 
 @pytest.mark.parametrize("test", contract_tests())

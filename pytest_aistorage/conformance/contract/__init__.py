@@ -13,6 +13,7 @@ from .describing import DescribingContract
 from .deviations import deviation, guard_overrides
 from .expiry import ExpiryContract
 from .hooks import Crashable, RawReader
+from .latencies import LatencyContract
 from .listings import ListingContract
 from .queries import QueryContract
 from .records import RecordContract
@@ -46,6 +47,7 @@ class AIStorageContract(
     SharingContract,
     ClosingContract,
     DescribingContract,
+    LatencyContract,
 ):
     """What every storage promises, as tests. Subclass it and supply the fixture ``ai_storage_opener``.
 

@@ -1,6 +1,6 @@
 """Working storages, each with one planted fault: what the contract tests must turn red."""
 
-from . import lifetimes, listings, races, records, updates, versions
+from . import lifetimes, listings, measuring, races, records, updates, versions
 from .delegating import MUTANTS, Delegating, Mutant
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Mutant",
     "lifetimes",
     "listings",
+    "measuring",
     "races",
     "records",
     "updates",

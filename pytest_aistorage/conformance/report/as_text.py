@@ -1,0 +1,123 @@
+"""A report for the terminal: the matrix of backends and guarantees, the counts, and a line a verdict."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .judging import GUARANTEES, Standing, Verdict, counts, standing_of, verdict_of
+from .results import Backend, Report, Status
+from .wording import VERDICT_SIGNS, cell, description, rung, settings_of
+
+__all__ = ["report_to_text"]
+
+_STYLES = {
+    Standing.KEPT: "green",
+    Standing.BROKEN: "bold red",
+    Standing.NOT_SHOWN: "yellow",
+    Standing.LOSS_SHOWN: "magenta",
+    Standing.INCONCLUSIVE: "yellow",
+    Standing.NOT_DECLARED: "dim",
+}
+_VERDICTS = {Verdict.PASSED: "bold green", Verdict.FAILED: "bold red", Verdict.INCOMPLETE: "bold yellow"}
+_HEADINGS = {
+    Status.PASSED: "passed",
+    Status.FAILED: "failed",
+    Status.SKIPPED: "skipped",
+    Status.INCONCLUSIVE: "inconcl.",
+    Status.DEVIATION: "deviates",
+    Status.NOT_APPLICABLE: "n/a",
+}
+_GAP = 2
+
+
+def report_to_text(report: Report, *, width: int = 80, colour: bool = False) -> str:
+    """Return a report as text, a matrix below another where the backends do not fit side by side.
+
+    Args:
+        report: what to show.
+        width: of the terminal, in columns.
+        colour: whether to use its escape sequences.
+    """
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        legacy_windows=False,
+        highlight=False,
+    )
+    console.print(Text(f"{settings_of(report)}, pytest-aistorage {report.package}"), soft_wrap=True)
+    for backends in _side_by_side(report.backends, width):
+        console.print()
+        console.print(_matrix(backends))
+    console.print()
+    console.print(_counts(report.backends))
+    console.print()
+    for backend in report.backends:
+        console.print(_verdict(backend))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def _cells(backend: Backend) -> list[Text]:
+    standings = (standing_of(backend, name) for name in GUARANTEES)
+    return [Text(cell(standing), style=_STYLES[standing]) for standing in standings]
+
+
+def _side_by_side(backends: Sequence[Backend], width: int) -> Iterator[list[Backend]]:
+    """Cut the backends into groups whose columns fit into a width."""
+    label = max(map(len, GUARANTEES))
+    group: list[Backend] = []
+    used = label
+    for backend in backends:
+        column = _GAP + max(len(backend.name), *(text.cell_len for text in _cells(backend)))
+        if group and used + column > width:
+            yield group
+            group, used = [], label
+        group.append(backend)
+        used += column
+    if group:
+        yield group
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, _GAP, 0, 0), pad_edge=False, show_edge=False)
+
+
+def _matrix(backends: Sequence[Backend]) -> Table:
+    table = _table()
+    table.add_column("guarantee", no_wrap=True)
+    for backend in backends:
+        table.add_column(backend.name, overflow="fold")
+    rows = zip(GUARANTEES, *map(_cells, backends), strict=True)
+    for name, *cells in rows:
+        table.add_row(name, *cells)
+    return table
+
+
+def _counts(backends: Sequence[Backend]) -> Table:
+    table = _table()
+    table.add_column("tests", overflow="fold")
+    for status in Status:
+        table.add_column(_HEADINGS[status], justify="right", no_wrap=True)
+    for backend in backends:
+        table.add_row(backend.name, *(str(number) for number in counts(backend).values()))
+    return table
+
+
+def _verdict(backend: Backend) -> Text:
+    verdict = verdict_of(backend)
+    about = description(backend)
+    return Text.assemble(
+        (f"{VERDICT_SIGNS[verdict]} {backend.name}", "bold"),
+        f" ({about})" if about else "",
+        ": ",
+        (str(verdict), _VERDICTS[verdict]),
+        f", {rung(backend)}",
+    )

@@ -1,0 +1,43 @@
+"""What two reports say differently: results that are compared over time."""
+
+from __future__ import annotations
+
+from .judging import GUARANTEES, level_of, standing_of, verdict_of
+from .results import Backend, Report
+
+__all__ = ["differences"]
+
+
+def differences(old: Report, new: Report) -> list[str]:
+    """Return what has changed from one report to another, a line each; empty: nothing.
+
+    Times, latencies and messages are not compared. With different versions of the specification the first line
+    says so: levels and verdicts then need not mean the same.
+    """
+    lines = []
+    if old.spec != new.spec:
+        lines.append(f"spec: {old.spec} -> {new.spec}")
+    before = {backend.name: backend for backend in old.backends}
+    after = {backend.name: backend for backend in new.backends}
+    lines += [f"{name}: no longer there" for name in before if name not in after]
+    for name, backend in after.items():
+        if name not in before:
+            lines.append(f"{name}: new, {verdict_of(backend)}, level {level_of(backend)}")
+        else:
+            lines += [f"{name}: {line}" for line in _changes(before[name], backend)]
+    return lines
+
+
+def _changes(old: Backend, new: Backend) -> list[str]:
+    pairs = [
+        ("server", old.server, new.server),
+        ("verdict", verdict_of(old), verdict_of(new)),
+        ("level", level_of(old), level_of(new)),
+        *((guarantee, standing_of(old, guarantee), standing_of(new, guarantee)) for guarantee in GUARANTEES),
+    ]
+    before = {test.name: test.status for test in old.tests}
+    after = {test.name: test.status for test in new.tests}
+    pairs += [
+        (name, before.get(name, "not there"), after.get(name, "not there")) for name in {**before, **after}
+    ]
+    return [f"{what}: {was} -> {now}" for what, was, now in pairs if was != now]

@@ -1,0 +1,209 @@
+"""What follows from the results of a backend: where each guarantee stands, the level, the verdict.
+
+A guarantee is *kept* if it is declared, at least one contract test requires it, and all tests that require it
+and apply have run and passed. One failure *breaks* it. Whatever else comes of a test (skipped, not run,
+inconclusive, a deviation) leaves it *not shown*: that is never counted as kept. A guarantee that is not declared is
+*not declared*; if the tests of its lack passed, its *loss is shown*; if they could not tell, it is *inconclusive*;
+if one failed, the declaration is *broken*, since the storage keeps what it does not declare.
+
+Levels are cumulative: each asks for the one before and for its guarantees to be kept.
+
+== ======================= =======================================================================================
+0  none
+1  core                    the tests that apply to every storage
+2  safe under concurrency  linearizable, versions never reused
+3  shared and durable      shared between processes, survives close, client crash and server crash
+4  complete                survives power loss, atomic batch, snapshot listing, expiry, server-side query
+== ======================= =======================================================================================
+
+`ATOMIC_BATCH` and `SNAPSHOT_LISTING` belong to level 4 and not to 2: level 2 promises that no acknowledged change of
+a model is lost or undone, which they add nothing to; they are about several models at once.
+A fake is no evidence for a guarantee: a simulated backend reaches level 1 at most.
+
+The verdict is *failed* if any test failed; *incomplete* if something that was to be shown was not: a test was
+skipped or is a deviation, or one of what is declared is inconclusive; otherwise *passed*. That a lack could not be
+shown takes nothing from what is declared, and does not make a verdict incomplete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections import Counter
+from collections.abc import Iterable
+
+from ...capabilities import Capability
+from .results import Backend, Status, TestResult
+
+__all__ = [
+    "CORE",
+    "GUARANTEES",
+    "LEVELS",
+    "Level",
+    "Standing",
+    "Verdict",
+    "counts",
+    "evidence",
+    "level_of",
+    "next_level",
+    "obstacles",
+    "standing_of",
+    "verdict_of",
+]
+
+CORE = "core"
+"""What every storage promises, in the place of a guarantee's name."""
+
+
+class Standing(enum.StrEnum):
+    """What was shown of one guarantee of a backend."""
+
+    KEPT = "kept"
+    BROKEN = "broken"
+    NOT_SHOWN = "not shown"
+    LOSS_SHOWN = "loss shown"
+    INCONCLUSIVE = "inconclusive"
+    NOT_DECLARED = "not declared"
+
+
+class Verdict(enum.StrEnum):
+    """What the whole run says of a backend."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Level:
+    """A step of the ladder.
+
+    Attributes:
+        number: from 0 up.
+        name: in words.
+        guarantees: what it asks for beyond the level before.
+    """
+
+    number: int
+    name: str
+    guarantees: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.number}, {self.name}"
+
+
+def _names(*capabilities: Capability) -> tuple[str, ...]:
+    return tuple(capability.value for capability in capabilities)
+
+
+LEVELS = (
+    Level(0, "none", ()),
+    Level(1, "core", (CORE,)),
+    Level(2, "safe under concurrency", _names(Capability.LINEARIZABLE, Capability.VERSIONS_NEVER_REUSED)),
+    Level(
+        3,
+        "shared and durable",
+        _names(
+            Capability.SHARED_BETWEEN_PROCESSES,
+            Capability.SURVIVES_CLOSE,
+            Capability.SURVIVES_CLIENT_CRASH,
+            Capability.SURVIVES_SERVER_CRASH,
+        ),
+    ),
+    Level(
+        4,
+        "complete",
+        _names(
+            Capability.SURVIVES_POWER_LOSS,
+            Capability.ATOMIC_BATCH,
+            Capability.SNAPSHOT_LISTING,
+            Capability.EXPIRY,
+            Capability.SERVER_SIDE_QUERY,
+        ),
+    ),
+)
+
+GUARANTEES = tuple(name for level in LEVELS for name in level.guarantees)
+"""All of them, in the order of the levels; `CORE` is the first."""
+
+_UNSHOWN = (Status.SKIPPED, Status.DEVIATION, Status.INCONCLUSIVE)
+
+
+def counts(backend: Backend) -> dict[Status, int]:
+    """Return how many tests came out how; every status is there."""
+    found = Counter(test.status for test in backend.tests)
+    return {status: found[status] for status in Status}
+
+
+def evidence(backend: Backend, guarantee: str) -> list[TestResult]:
+    """Return the tests of a guarantee that apply to a backend: of its lack, where it is not declared."""
+    if guarantee == CORE:
+        found = [test for test in backend.tests if not test.requires and test.unless is None]
+    elif backend.declared is None or guarantee in backend.declared:
+        found = [test for test in backend.tests if guarantee in test.requires]
+    else:
+        found = [test for test in backend.tests if test.unless == guarantee]
+    return [test for test in found if test.status is not Status.NOT_APPLICABLE]
+
+
+def standing_of(backend: Backend, guarantee: str) -> Standing:
+    """Return where a guarantee, or `CORE`, stands."""
+    found = {test.status for test in evidence(backend, guarantee)}
+    if Status.FAILED in found:
+        return Standing.BROKEN
+    all_passed = found == {Status.PASSED}
+    if guarantee == CORE:
+        return Standing.KEPT if all_passed else Standing.NOT_SHOWN
+    if backend.declared is None or guarantee in backend.declared:
+        return Standing.KEPT if all_passed and not backend.simulated else Standing.NOT_SHOWN
+    if Status.INCONCLUSIVE in found:
+        return Standing.INCONCLUSIVE
+    # EXPIRY is a feature: without it a time to live is refused, and nothing is lost.
+    if all_passed and guarantee != Capability.EXPIRY.value:
+        return Standing.LOSS_SHOWN
+    return Standing.NOT_DECLARED
+
+
+def level_of(backend: Backend) -> Level:
+    """Return the highest level whose guarantees are kept, together with those of all levels below."""
+    reached = LEVELS[0]
+    for level in LEVELS[1:]:
+        if any(standing_of(backend, name) is not Standing.KEPT for name in level.guarantees):
+            break
+        reached = level
+    return reached
+
+
+def next_level(backend: Backend) -> Level | None:
+    """Return the level that was not reached; None: there is none above."""
+    number = level_of(backend).number + 1
+    return LEVELS[number] if number < len(LEVELS) else None
+
+
+def obstacles(backend: Backend) -> list[str]:
+    """Return what keeps a backend from the next level, each as ``guarantee: how it stands``."""
+    above = next_level(backend)
+    if above is None:
+        return []
+    standings = {name: standing_of(backend, name) for name in above.guarantees}
+    return [f"{name}: {found}" for name, found in standings.items() if found is not Standing.KEPT]
+
+
+def verdict_of(backend: Backend) -> Verdict:
+    """Return what the whole run says of a backend."""
+    found = {test.status for test in backend.tests}
+    if Status.FAILED in found:
+        return Verdict.FAILED
+    if not _complete(backend.tests):
+        return Verdict.INCOMPLETE
+    return Verdict.PASSED
+
+
+def _complete(tests: Iterable[TestResult]) -> bool:
+    tests = list(tests)
+    if not any(test.status is Status.PASSED for test in tests):
+        return False
+    return not any(
+        test.status in _UNSHOWN and not (test.status is Status.INCONCLUSIVE and test.unless is not None)
+        for test in tests
+    )

@@ -1,0 +1,101 @@
+"""The words and signs that all forms of a report share. A sign never stands without its word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .judging import Standing, Verdict, evidence, level_of, next_level, obstacles
+from .results import Backend, Report, Status, TestResult
+
+__all__ = [
+    "SIGNS",
+    "STATUS_SIGNS",
+    "VERDICT_SIGNS",
+    "about",
+    "cell",
+    "counted",
+    "description",
+    "milliseconds",
+    "reasons",
+    "rung",
+    "settings_of",
+]
+
+SIGNS = {
+    Standing.KEPT: "✓",
+    Standing.BROKEN: "✗",
+    Standing.NOT_SHOWN: "?",
+    Standing.LOSS_SHOWN: "↯",
+    Standing.INCONCLUSIVE: "~",
+    Standing.NOT_DECLARED: "–",
+}
+STATUS_SIGNS = {
+    Status.PASSED: "✓",
+    Status.FAILED: "✗",
+    Status.SKIPPED: "?",
+    Status.INCONCLUSIVE: "~",
+    Status.DEVIATION: "!",
+    Status.NOT_APPLICABLE: "–",
+}
+VERDICT_SIGNS = {Verdict.PASSED: "✓", Verdict.FAILED: "✗", Verdict.INCOMPLETE: "?"}
+
+
+def counted(backend: Backend, guarantee: str) -> str:
+    """Return how many of a guarantee's tests that apply have passed: ``11 of 12``; empty: none applies."""
+    found = evidence(backend, guarantee)
+    passed = sum(test.status is Status.PASSED for test in found)
+    return f"{passed} of {len(found)}" if found else ""
+
+
+def cell(standing: Standing) -> str:
+    """Return a cell of the matrix: sign and word."""
+    return f"{SIGNS[standing]} {standing}"
+
+
+def description(backend: Backend) -> str:
+    """Return what a backend is: its server, and where that came from."""
+    parts: Iterable[str | None] = (
+        backend.server if backend.server not in (None, backend.name) else None,
+        backend.provider,
+        "simulated: no evidence for a guarantee" if backend.simulated else None,
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def rung(backend: Backend) -> str:
+    """Return the level that a backend has reached, and what keeps it from the next."""
+    above = next_level(backend)
+    if above is None:
+        return f"level {level_of(backend)}"
+    return f"level {level_of(backend)}; for level {above.number}, {'; '.join(obstacles(backend))}"
+
+
+def settings_of(report: Report) -> str:
+    """Return what makes a run repeatable, in one line."""
+    return f"spec {report.spec}, effort {report.effort}, seed {report.seed}"
+
+
+def reasons(backend: Backend) -> list[tuple[Status, str, list[str]]]:
+    """Return why tests neither passed nor failed nor were out of place: status, reason, the tests' names."""
+    found: dict[tuple[Status, str], list[str]] = {}
+    for test in backend.tests:
+        if test.status in (Status.SKIPPED, Status.INCONCLUSIVE, Status.DEVIATION):
+            found.setdefault((test.status, test.message), []).append(test.name)
+    return [(status, reason, names) for (status, reason), names in found.items()]
+
+
+def about(test: TestResult) -> str:
+    """Return what a test is about: its area, and the guarantees that it requires or whose lack it shows."""
+    parts = [test.area, *(name for name in test.requires)]
+    if test.unless is not None:
+        parts.append(f"without {test.unless}")
+    return ", ".join(part for part in parts if part)
+
+
+def milliseconds(value: float) -> str:
+    """Return a latency in three figures and its unit."""
+    if value < 1:
+        return f"{value * 1000:.3g} µs"
+    if value < 1000:
+        return f"{value:.3g} ms"
+    return f"{value / 1000:.3g} s"
