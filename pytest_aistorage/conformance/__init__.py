@@ -7,6 +7,9 @@
         def ai_storage_opener(self, tmp_path):
             return functools.partial(MyStorage, tmp_path / "db")
 
+Or, with no code, ``aistorage conformance package.module:factory``, where ``factory(store_id: str)`` returns an open
+storage; or, for a registered backend, ``pytest --pyargs pytest_aistorage.conformance --ai-storage=NAME``.
+
 Needs the extra ``conformance``. The names are imported when they are first used: the processes of a race
 import this package as well, and need neither pytest nor Hypothesis.
 """
@@ -16,9 +19,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contract import AIStorageContract
+    from .contract import AIStorageContract, Crashable, RawReader, deviation
 
-__all__ = ["AIStorageContract"]
+__all__ = ["AIStorageContract", "Crashable", "RawReader", "deviation"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,6 +34,12 @@ def __getattr__(name: str) -> Any:
 
         # Before the import: only then a failed assertion shows the values that it compared.
         pytest.register_assert_rewrite(f"{__name__}.contract")
-    from .contract import AIStorageContract
-
-    return AIStorageContract
+    try:
+        from . import contract
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(
+            "the conformance suite needs Hypothesis: pip install 'pytest-aistorage[conformance]'"
+        ) from error
+    return getattr(contract, name)

@@ -5,6 +5,7 @@ It imports neither pytest nor Hypothesis, so that a process of a race starts qui
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import queue
@@ -139,9 +140,15 @@ def _race_in_process(opener: Opener, racer: Racer, number: int, barrier: Any, re
     results.put((number, _raced(opener, racer, number, lambda: barrier.wait(_PATIENCE))))
 
 
+def _opened(opener: Opener) -> AbstractContextManager[AIStorage]:
+    """A client that is closed in the end, also one that is no context manager itself."""
+    client: Any = opener()
+    return client if hasattr(client, "__enter__") else contextlib.closing(client)
+
+
 def _raced(opener: Opener, racer: Racer, number: int, wait: Callable[[], Any]) -> Outcome:
     try:
-        with opener() as storage:
+        with _opened(opener) as storage:
             storage.get_progress("warm-up")  # connecting is no part of the race
             wait()
             return Outcome(returned=racer(storage, number))

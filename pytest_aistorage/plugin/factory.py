@@ -89,6 +89,7 @@ class _HoldingOpener(StoreOpener):
             backend=opener.backend,
             kept=opener._kept,
             simulated=opener.simulated,
+            by_id=opener._by_id,
         )
         self._factory = factory
         self._lease = lease

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..capabilities import Capability
+from ..conformance.factories import Supplied, find_factory, is_reference
 from ..errors import ConfigurationError
 
-__all__ = ["check_name", "declared", "known_names"]
+__all__ = ["check_name", "declared", "is_built_in", "known_names"]
 
 _SQL = frozenset(Capability) - {Capability.EXPIRY}
 _IN_PROCESS = frozenset(
@@ -46,10 +47,21 @@ def known_names() -> list[str]:
     return [*_DECLARED, *(name for name in _registered() if name not in _DECLARED)]
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a name is one of ours: ``sqlite``, ``postgres@17``."""
+    return name.partition("@")[0] in _DECLARED
+
+
 def check_name(name: object) -> str | None:
     """Say what is wrong with the name of a backend; None where it is right."""
     if not isinstance(name, str):
         return f"the name of a backend is a str, not {name!r}"
+    if is_reference(name):
+        try:
+            find_factory(name)
+        except ConfigurationError as error:
+            return str(error)
+        return None
     base, at, _ = name.partition("@")
     if base in SERVER_KINDS:
         from ..servers.base import ServerSpec
@@ -63,14 +75,19 @@ def check_name(name: object) -> str | None:
         return f"backend {name!r}: only {', '.join(SERVER_KINDS)} have versions"
     if name in _DECLARED or name in _registered():
         return None
-    return f"no backend is called {name!r}; known are {', '.join(known_names())}"
+    return (
+        f"no backend is called {name!r}; known are {', '.join(known_names())}, and package.module:factory leads to "
+        "what is not registered"
+    )
 
 
 def declared(name: str) -> frozenset[Capability] | None:
     """The capabilities that a backend declares before it is opened; None where it says so only afterwards.
 
-    For a registered backend they are the attribute ``capabilities`` of its class, if it has one.
+    For a registered backend, or a factory, they are the attribute ``capabilities`` of it, if it has one.
     """
+    if is_reference(name):
+        return Supplied.by(find_factory(name)).capabilities
     known = _DECLARED.get(name.partition("@")[0])
     return known if known is not None else class_capabilities(_registered_class(name))
 

@@ -24,6 +24,7 @@ class StoreOpener:
         backend: the backend's name, ``postgres@17``.
         kept: opens a client over connections that are there already, in this process; None: there are none.
         simulated: whether a fake stands in for the server.
+        by_id: ``url`` is none, but the id of a store, and ``open_url`` opens that.
 
     Attributes:
         url: the store's, for an application's settings.
@@ -31,7 +32,7 @@ class StoreOpener:
         simulated: whether a fake stands in for the server, so that nothing here is evidence for a guarantee.
     """
 
-    __slots__ = ("__weakref__", "_kept", "_open_url", "_url", "backend", "simulated")
+    __slots__ = ("__weakref__", "_by_id", "_kept", "_open_url", "_url", "backend", "simulated")
 
     def __init__(
         self,
@@ -41,8 +42,10 @@ class StoreOpener:
         backend: str,
         kept: Callable[[], AIStorage] | None = None,
         simulated: bool = False,
+        by_id: bool = False,
     ) -> None:
         self._url = url
+        self._by_id = by_id
         self._open_url = open_url
         self._kept = kept
         self.backend = backend
@@ -53,10 +56,17 @@ class StoreOpener:
         """The store's URL.
 
         Raises:
-            UnsupportedOperationError: no URL leads to a fake.
+            UnsupportedOperationError: no URL leads to a fake, nor to what a factory opens.
         """
+        if self._by_id:
+            raise UnsupportedOperationError(f"{self.backend} has no URL: its factory opens a store by an id")
         if self._url is None:
             raise UnsupportedOperationError(f"{self.backend} has no URL: it lives in this process")
+        return self._url
+
+    @property
+    def store_id(self) -> str | None:
+        """What a factory, or a registered class, was given to open the store by: the id, or the URL."""
         return self._url
 
     def __call__(self) -> AIStorage:

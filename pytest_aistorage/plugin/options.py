@@ -42,8 +42,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--ai-storage",
         action="append",
         metavar="NAMES",
-        help="run on these backends only, such as postgres,redis@valkey-8: replaces the ini option "
-        "ai_storage_backends, and filters what markers name",
+        help="run on these backends only, such as postgres,redis@valkey-8, or on what package.module:factory "
+        "opens: replaces the ini option ai_storage_backends, and filters what markers name",
     )
     group.addoption(
         "--ai-storage-servers",
@@ -103,6 +103,13 @@ def add_options(parser: pytest.Parser) -> None:
         default=0,
         metavar="N",
         help="what the conformance suite draws, races and kills by chance (default: 0)",
+    )
+    group.addoption(
+        "--ai-storage-capability",
+        action="append",
+        metavar="NAME",
+        help="what `pytest --pyargs pytest_aistorage.conformance` takes the storage to declare, whatever its "
+        "instances say; repeatable",
     )
     group.addoption(
         "--ai-storage-report",

@@ -14,12 +14,13 @@ from typing import Any, NoReturn
 
 import pytest
 
+from ..conformance.factories import is_reference
 from ..errors import ServerUnavailableError
 from ..servers.base import ServerOptions, ServerSpec
 from ..servers.supervisor.lease import lock_shared, try_exclusive
 from .names import SERVER_KINDS
 from .options import Settings, stands_for
-from .stores import FakeRedisStore, MemoryStore, Store, path_store
+from .stores import FactoryStore, FakeRedisStore, MemoryStore, Store, path_store
 
 __all__ = ["Record", "Run", "RunDirectory"]
 
@@ -209,6 +210,8 @@ class Run:
             return MemoryStore()
         if name == "redis-fake":
             return FakeRedisStore()
+        if is_reference(name):
+            return FactoryStore(name)
         if name.partition("@")[0] not in SERVER_KINDS:
             return path_store(name, self._directory_of_stores)
         server = self.server(name)

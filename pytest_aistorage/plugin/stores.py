@@ -10,13 +10,15 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from ..conformance.factories import Supplied, find_factory, open_store, search_path
 from ..errors import ServerUnavailableError
 from ..registry import backend_class, open_storage
 from ..storage import AIStorage
 from .opener import StoreOpener
 
-__all__ = ["FakeRedisStore", "MemoryStore", "PathStore", "Store", "path_store"]
+__all__ = ["FactoryStore", "FakeRedisStore", "MemoryStore", "PathStore", "Store", "path_store"]
 
 
 class Store(ABC):
@@ -114,6 +116,33 @@ def path_store(name: str, directory: Callable[[], Path]) -> PathStore:
 def _open_registered(name: str, url: str) -> AIStorage:
     # By its name: the scheme would have to be looked for among all that is installed.
     return backend_class(name).from_url(url)
+
+
+class FactoryStore(Store):
+    """What a factory ``package.module:factory`` opens; an id of its own for each test.
+
+    Raises:
+        ConfigurationError: the factory can't be imported.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._drop = Supplied.by(find_factory(name)).drop
+        self._path = search_path()
+        self._id: str | None = None
+
+    def renew(self) -> StoreOpener:
+        """A new id: letters and digits, so that it can name a file, a table, a key or a database."""
+        self.settle()
+        self._id = f"s{uuid4().hex[:15]}"
+        opens = functools.partial(open_store, self._name, self._path)
+        return StoreOpener(self._id, opens, backend=self._name, by_id=True)
+
+    def settle(self) -> None:
+        """Let the factory drop the store, if it can."""
+        dropped, self._id = self._id, None
+        if dropped is not None and self._drop is not None:
+            self._drop(dropped)
 
 
 class FakeRedisStore(Store):

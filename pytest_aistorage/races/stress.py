@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -58,6 +58,7 @@ def run_race(
     seed: int = 0,
     time_limit: float = 120.0,
     pool: ClientPool | None = None,
+    shared: bool | None = None,
 ) -> RaceResult:
     """Let many clients work on one store at once, and compare what they were told with what was kept.
 
@@ -76,6 +77,7 @@ def run_race(
         seed: of what is random about the workload.
         time_limit: seconds after which a client is given up.
         pool: where clients come from; None: one of its own.
+        shared: whether the store is shared between processes; None: as its storages declare.
 
     Raises:
         NotSharedError: a client does not see what another wrote.
@@ -94,9 +96,11 @@ def run_race(
                 seed=seed,
                 time_limit=time_limit,
                 pool=own,
+                shared=shared,
             )
-    with opener() as observer:
-        shared = Capability.SHARED_BETWEEN_PROCESSES in observer.capabilities
+    with closing(opener()) as observer:
+        if shared is None:
+            shared = Capability.SHARED_BETWEEN_PROCESSES in observer.capabilities
         if not shared:
             processes, threads = processes * threads, 1
         clients = pool.clients(processes, threads=not shared)
@@ -196,7 +200,7 @@ def _work(
     found: list[list[Attempt]] = [[] for _ in shares]
 
     def work(number: int) -> None:
-        with opener() as own:
+        with closing(opener()) as own:
             found[number] = _repeat(own, workload, first + number, shares[number], tries, seed)
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(len(shares))]

@@ -20,9 +20,11 @@ def aistorage():
     # Not below tmp_path: where no Unix socket would fit below TMPDIR, servers use another place.
     place = Path(tempfile.mkdtemp(prefix="cli-"))
 
-    def run(*arguments, **environment):
+    def run(*arguments, cwd=None, **environment):
         chosen = command(*arguments)
-        return subprocess.run(chosen, capture_output=True, text=True, timeout=120, env=env(**environment))
+        return subprocess.run(
+            chosen, capture_output=True, text=True, timeout=120, cwd=cwd, env=env(**environment)
+        )
 
     def command(*arguments):
         return [sys.executable, "-m", "pytest_aistorage.cli", *arguments]

@@ -34,10 +34,12 @@ class Clients:
 
     Attributes:
         opener: the same, for other processes.
+        facts: what the report is to know of the test, beside its outcome: plain values.
     """
 
     def __init__(self, opener: Opener, capabilities: frozenset[Capability] | None = None) -> None:
         self.opener = opener
+        self.facts: dict[str, Any] = {}
         self._capabilities = capabilities
         self._open: list[AIStorage] = []
         self._numbers = itertools.count(1)
@@ -48,6 +50,11 @@ class Clients:
         self._open.append(client)
         return client
 
+    @property
+    def first(self) -> AIStorage:
+        """The client that was opened first; now, if there is none."""
+        return self._open[0] if self._open else self.open()
+
     def new_name(self) -> str:
         """Return a model name that this test has not used."""
         return f"model-{next(self._numbers)}"
@@ -56,7 +63,7 @@ class Clients:
     def capabilities(self) -> frozenset[Capability]:
         """What the storage declares."""
         if self._capabilities is None:
-            client = self._open[0] if self._open else self.open()
+            client = self.first
             found = getattr(client, "capabilities", None)
             if not isinstance(found, frozenset):
                 pytest.fail(
@@ -160,11 +167,12 @@ class ContractBase:
         level = request.config.getoption("--ai-storage-effort", "normal")
         seed = request.config.getoption("--ai-storage-seed", None)
         effort.set_active(effort.EFFORTS[level], 0 if seed is None else seed)
-        facts: dict[str, Any] = {"declared": sorted(one.value for one in clients.capabilities)}
+        facts = clients.facts
+        facts["declared"] = sorted(one.value for one in clients.capabilities)
         # Plain values: with pytest-xdist they travel to the process that writes the report.
         request.node.user_properties.append(("aistorage", facts))
         name = request.function.__name__
-        if (reason := deviation_of(type(self), name, request.function)) is not None:
+        if (reason := deviation_of(self, name, request.function)) is not None:
             facts["deviation"] = reason
             if name in self.deviations:
                 pytest.skip(f"deviation: {reason}")

@@ -30,9 +30,9 @@ def deviation(reason: str) -> Callable[[Test], Test]:
     return mark
 
 
-def deviation_of(cls: type, name: str, function: object) -> str | None:
-    """Return the reason for which a test of the class is not the contract's; None: it is."""
-    written: Mapping[str, str] = getattr(cls, "deviations", {})
+def deviation_of(suite: object, name: str, function: object) -> str | None:
+    """Return the reason for which a test of a class, or of an instance, is not the contract's; None: it is."""
+    written: Mapping[str, str] = getattr(suite, "deviations", {})
     reason: str | None = getattr(function, _REASON, None) or written.get(name)
     return reason
 

@@ -1,0 +1,164 @@
+"""The conformance suite in a pytest of its own, which knows nothing of the caller's configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from ..conformance import factories
+
+__all__ = ["Result", "Suite", "environment"]
+
+_SUITE = Path(factories.__file__).with_name("test_conformance.py")
+# What a skipped contract test's reason begins with, where it is no test that should have run.
+_EXCUSED = ("not applicable", "inconclusive", "deviation")
+# What would load other plugins, or give arguments that nobody gave here.
+_FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER")
+
+
+@contextmanager
+def environment(directory: Path) -> Iterator[None]:
+    """Let the block, and whatever it starts, find modules in the current directory and put files in another.
+
+    A factory may well put its stores into the directory for temporary files, and is not asked to remove them.
+
+    Args:
+        directory: is there, and the caller's to remove.
+    """
+    here, before, path = str(Path.cwd()), dict(os.environ), list(sys.path)
+    temporary, tempfile.tempdir = tempfile.tempdir, None
+    for name in _FOREIGN:
+        os.environ.pop(name, None)
+    (directory / "t").mkdir()
+    os.environ.update(
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+        HYPOTHESIS_STORAGE_DIRECTORY=str(directory / "hypothesis"),
+        TMPDIR=str(directory / "t"),
+        PYTHONPATH=os.pathsep.join(filter(None, (here, before.get("PYTHONPATH")))),
+    )
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        sys.path[:], tempfile.tempdir = path, temporary
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one run.
+
+    Attributes:
+        status: 0: tests ran and all passed; 1: not so; 2: nothing could be run.
+        counts: tests by ``passed``, ``failed``, ``skipped``, ``not applicable``, ``inconclusive``, ``deviation``.
+        complaint: why the status is not 0, where no failed test tells.
+        seconds: it took.
+        output: what pytest printed, if that was asked for.
+    """
+
+    status: int
+    counts: Mapping[str, int]
+    complaint: str | None
+    seconds: float
+    output: str
+
+    @property
+    def summary(self) -> str:
+        """The counts, in words."""
+        return ", ".join(f"{count} {what}" for what, count in self.counts.items() if count) or "no test ran"
+
+
+class Suite:
+    """The suite on one backend.
+
+    Args:
+        backend: its name, or the reference of its factory.
+        directory: for what pytest reads and writes; private, as a URL may hold a password.
+        arguments: of pytest.
+        urls: by a server's kind, where it is.
+    """
+
+    def __init__(
+        self, backend: str, directory: Path, arguments: Sequence[str], urls: Mapping[str, str]
+    ) -> None:
+        self.backend = backend
+        self._results = directory / "results.xml"
+        ini = directory / "pytest.ini"
+        # In a file: other users see a command's arguments.
+        lines = ["[pytest]", "ai_storage_urls =", *(f"    {kind}={url}" for kind, url in urls.items())]
+        ini.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        self._command = [
+            *(sys.executable, "-m", "pytest", "-q", "--tb=short"),
+            *("-c", str(ini), f"--rootdir={_SUITE.parents[2]}", "--noconftest"),
+            *("-p", "no:cacheprovider", "-p", "pytest_aistorage.plugin"),
+            *(f"--junit-xml={self._results}", f"--ai-storage={backend}", "--no-ai-storage-strict"),
+            *arguments,
+        ]
+
+    def run(self, seed: int, *, quiet: bool = False) -> Result:
+        """Run it.
+
+        Args:
+            seed: of all that is drawn by chance.
+            quiet: keep what pytest prints for the result.
+        """
+        self._results.unlink(missing_ok=True)
+        started = time.monotonic()
+        done = subprocess.run(
+            [*self._command, f"--ai-storage-seed={seed}", str(_SUITE)],
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - started
+        counts, reason = self._counted()
+        status, complaint = _judged(done.returncode, counts, reason)
+        return Result(
+            status=status, counts=counts, complaint=complaint, seconds=seconds, output=done.stdout or ""
+        )
+
+    def _counted(self) -> tuple[dict[str, int], str]:
+        """The tests by what came of them, and why the first was skipped that should have run."""
+        counts = Counter[str]()
+        reason = ""
+        if self._results.exists():
+            for case in ElementTree.parse(self._results).iter("testcase"):
+                skipped = case.find("skipped")
+                if case.find("failure") is not None or case.find("error") is not None:
+                    counts["failed"] += 1
+                elif skipped is None:
+                    counts["passed"] += 1
+                else:
+                    said = skipped.get("message", "")
+                    excuse = said.partition(":")[0]
+                    counts[excuse if excuse in _EXCUSED else "skipped"] += 1
+                    if excuse not in _EXCUSED:
+                        reason = reason or said
+        order = ("failed", "passed", "skipped", *_EXCUSED)
+        return {what: counts[what] for what in order}, reason
+
+
+def _judged(code: int, counts: Mapping[str, int], reason: str) -> tuple[int, str | None]:
+    """The exit status, and what to say about it that no failed test has said."""
+    if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
+        return 2, "pytest could not run."
+    if counts["failed"]:
+        return 1, None
+    if not counts["passed"]:
+        return (2, f"No test could run: {reason}") if counts["skipped"] else (1, "No test ran.")
+    if counts["skipped"]:
+        return 1, f"{counts['skipped']} tests did not run, which is not passed: {reason}"
+    return (0, None) if code == 0 else (1, f"pytest ended with status {code}.")
