@@ -10,13 +10,14 @@ from .clients import Clients, ContractBase, Opener, not_applicable
 from .closing import ClosingContract
 from .compare_and_set import CompareAndSetContract
 from .describing import DescribingContract
-from .deviations import deviation, guard_overrides
+from .deviations import check_reasons, deviation, guard_overrides
 from .expiry import ExpiryContract
 from .hooks import Crashable, RawReader
 from .latencies import LatencyContract
 from .listings import ListingContract
 from .queries import QueryContract
 from .records import RecordContract
+from .sequences import SequenceContract
 from .sharing import SharingContract
 from .updates import UpdateContract
 from .versions import VersionContract
@@ -28,6 +29,7 @@ __all__ = [
     "Crashable",
     "Opener",
     "RawReader",
+    "check_reasons",
     "contract_tests",
     "deviation",
     "not_applicable",
@@ -46,6 +48,7 @@ class AIStorageContract(
     BadInputContract,
     SharingContract,
     ClosingContract,
+    SequenceContract,
     DescribingContract,
     LatencyContract,
 ):

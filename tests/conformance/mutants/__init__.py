@@ -1,6 +1,6 @@
 """Working storages, each with one planted fault: what the contract tests must turn red."""
 
-from . import lifetimes, listings, measuring, races, records, updates, versions
+from . import lifetimes, listings, measuring, races, records, sequences, updates, versions
 from .delegating import MUTANTS, Delegating, Mutant
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "measuring",
     "races",
     "records",
+    "sequences",
     "updates",
     "versions",
 ]
