@@ -10,7 +10,7 @@ from .clients import Clients, ContractBase, Opener, not_applicable
 from .closing import ClosingContract
 from .compare_and_set import CompareAndSetContract
 from .describing import DescribingContract
-from .deviations import check_reasons, deviation, guard_overrides
+from .deviations import deviation, guard_overrides
 from .expiry import ExpiryContract
 from .hooks import Crashable, RawReader
 from .latencies import LatencyContract
@@ -29,7 +29,6 @@ __all__ = [
     "Crashable",
     "Opener",
     "RawReader",
-    "check_reasons",
     "contract_tests",
     "deviation",
     "not_applicable",
