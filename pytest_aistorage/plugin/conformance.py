@@ -306,4 +306,5 @@ def _message(report: pytest.TestReport) -> str:
     """What a failure says, without the traceback, which pytest shows."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash is not None else report.longreprtext
-    return str(text) if report.when in ("call", "???") else f"{report.when}: {text}"
+    text = str(text).removeprefix("Failed: ")  # pytest.fail says no more by its name
+    return f"{report.when}: {text}" if report.when in ("setup", "teardown") else text

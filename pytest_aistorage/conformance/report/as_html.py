@@ -19,7 +19,7 @@ from .judging import (
 from .plots import Axis, latency_svg
 from .results import Backend, Latencies, Report, Status, TestResult
 from .timeline import timeline_svg
-from .wording import SIGNS, STATUS_SIGNS, VERDICT_SIGNS, about, counted, description, reasons
+from .wording import SIGNS, STATUS_SIGNS, VERDICT_SIGNS, about, conditions_of, counted, description, reasons
 
 __all__ = ["report_to_html"]
 
@@ -68,7 +68,7 @@ def _sections(report: Report) -> Iterator[str]:
     if rows := list(_unshown(report)):
         yield _section(
             "Neither passed nor failed",
-            "<p>What is listed here does not count as passed, and stops a level.</p>"
+            "<p>Nothing that is listed here counts as passed.</p>"
             + _table("reasons", ["backend", "status", "reason and tests"], rows),
         )
     if plots := "\n".join(_latencies(report)):
@@ -86,11 +86,18 @@ def _scrolling(label: str, content: str) -> str:
 
 
 def _table(kind: str, headings: Iterable[str], rows: Iterable[str]) -> str:
+    return _grouped(kind, headings, [f"<tbody>{''.join(rows)}</tbody>"])
+
+
+def _grouped(kind: str, headings: Iterable[str], bodies: Iterable[str]) -> str:
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
-    return _scrolling(
-        kind,
-        f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>',
-    )
+    return _scrolling(kind, f'<table class="{kind}"><thead><tr>{head}</tr></thead>{"".join(bodies)}</table>')
+
+
+def _group(title: str, columns: int, rows: Iterable[str]) -> str:
+    """A part of a table with a heading of its own."""
+    head = f'<tr class="group"><th scope="rowgroup" colspan="{columns}">{escape(title)}</th></tr>'
+    return f"<tbody>{head}{''.join(rows)}</tbody>"
 
 
 def _chip(kind: str, sign: str, word: str) -> str:
@@ -134,8 +141,12 @@ def _card(backend: Backend) -> str:
     )
     missing = ""
     if above is not None:
-        listed = "".join(f"<li>{escape(one)}</li>" for one in obstacles(backend))
-        missing = f'<div class="missing">Before level {above.number}, {above.name}:<ul>{listed}</ul></div>'
+        listed = "".join(
+            f"<li>{escape(name)} <i>{standing}</i></li>"
+            for standing, names in obstacles(backend).items()
+            for name in names
+        )
+        missing = f'<div class="missing">Level {above.number}, {above.name}, needs<ul>{listed}</ul></div>'
     found = {status: number for status, number in counts(backend).items() if number}
     bar = "".join(
         f'<span class="{_slug(status)}" style="flex-grow:{number}"></span>'
@@ -158,19 +169,17 @@ def _card(backend: Backend) -> str:
 
 
 def _matrix(report: Report) -> str:
-    rows = []
+    groups = []
     for level in LEVELS[1:]:
-        rows.append(
-            f'<tr class="rung"><th scope="colgroup" colspan="{len(report.backends) + 1}">'
-            f"Level {level.number}, {level.name}</th></tr>"
-        )
+        rows = []
         for name in level.guarantees:
             cells = "".join(_cell(backend, name) for backend in report.backends)
             rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+        groups.append(_group(f"Level {level.number}, {level.name}", len(report.backends) + 1, rows))
     return (
         "<p>A guarantee is kept if every test that requires it and applies has passed; the figures say how many of "
         "them did. Of what is not declared, the tests try to show the loss.</p>"
-    ) + _table("matrix", ["guarantee", *(backend.name for backend in report.backends)], rows)
+    ) + _grouped("matrix", ["guarantee", *(backend.name for backend in report.backends)], groups)
 
 
 def _cell(backend: Backend, guarantee: str) -> str:
@@ -246,19 +255,23 @@ def _tests(report: Report) -> str:
     for place, backend in enumerate(report.backends):
         for test in backend.tests:
             by_name.setdefault(test.name, [None] * len(report.backends))[place] = test
-    names = (backend.name for backend in report.backends)
-    return _filter(report) + _table("tests", ["test", "about", *names], map(_across, by_name.values()))
+    by_area: dict[str, list[str]] = {}
+    for tests in by_name.values():
+        known = [test for test in tests if test is not None]
+        by_area.setdefault(known[0].area, []).append(_across(known, tests))
+    names = [backend.name for backend in report.backends]
+    groups = (_group(area, len(names) + 1, rows) for area, rows in by_area.items())
+    return _filter(report) + _grouped("tests", ["test", *names], groups)
 
 
-def _across(tests: Sequence[TestResult | None]) -> str:
-    """One test's row, with a cell a backend."""
-    known = [test for test in tests if test is not None]
+def _across(known: Sequence[TestResult], tests: Iterable[TestResult | None]) -> str:
+    """One test's row, with a cell a backend, empty where another specification did not have it."""
     statuses = " ".join(dict.fromkeys(_slug(test.status) for test in known))
     cells = "".join("<td></td>" if test is None else f"<td>{_status(test.status)}</td>" for test in tests)
-    return (
-        f'<tr data-status="{statuses}"><th scope="row">{escape(known[0].name)}</th>'
-        f"<td>{escape(about(known[0]))}</td>{cells}</tr>"
-    )
+    conditions = "".join(f'<span class="condition">{escape(name)}</span>' for name in conditions_of(known[0]))
+    # A name is one word, and the table would be as wide as it.
+    name = escape(known[0].name).replace("_", "_<wbr>")
+    return f'<tr data-status="{statuses}"><th scope="row">{name}{conditions}</th>{cells}</tr>'
 
 
 def _filter(report: Report) -> str:

@@ -92,7 +92,9 @@ def _verdict(backend: Backend) -> str:
     verdict = verdict_of(backend)
     what = description(backend)
     named = f"**{escaped(backend.name)}**" + (f" ({escaped(what)})" if what else "")
-    return f"- {VERDICT_SIGNS[verdict]} {named}: **{verdict}**, {rung(backend)}"
+    reached, missing = rung(backend)
+    line = f"- {VERDICT_SIGNS[verdict]} {named}: **{verdict}**, {reached}"
+    return f"{line}\n  {missing}" if missing else line
 
 
 def _cell(backend: Backend, guarantee: str) -> str:

@@ -60,7 +60,7 @@ def report_to_text(report: Report, *, width: int = 80, colour: bool = False) -> 
     console.print(_counts(report.backends))
     console.print()
     for backend in report.backends:
-        console.print(_verdict(backend))
+        console.print(_verdict(backend), soft_wrap=True)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -114,10 +114,12 @@ def _counts(backends: Sequence[Backend]) -> Table:
 def _verdict(backend: Backend) -> Text:
     verdict = verdict_of(backend)
     about = description(backend)
+    reached, missing = rung(backend)
     return Text.assemble(
         (f"{VERDICT_SIGNS[verdict]} {backend.name}", "bold"),
         f" ({about})" if about else "",
         ": ",
         (str(verdict), _VERDICTS[verdict]),
-        f", {rung(backend)}",
+        f", {reached}",
+        (f"\n  {missing}" if missing else "", "dim"),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .judging import GUARANTEES, level_of, standing_of, verdict_of
+from .judging import GUARANTEES, standing_of, verdict_of
 from .results import Backend, Report
+from .wording import rung
 
 __all__ = ["differences"]
 
@@ -22,17 +23,21 @@ def differences(old: Report, new: Report) -> list[str]:
     lines += [f"{name}: no longer there" for name in before if name not in after]
     for name, backend in after.items():
         if name not in before:
-            lines.append(f"{name}: new, {verdict_of(backend)}, level {level_of(backend)}")
+            lines.append(f"{name}: new: {verdict_of(backend)}, {rung(backend)[0]}")
         else:
             lines += [f"{name}: {line}" for line in _changes(before[name], backend)]
     return lines
+
+
+def _level(backend: Backend) -> str:
+    return rung(backend)[0].removeprefix("level ")
 
 
 def _changes(old: Backend, new: Backend) -> list[str]:
     pairs = [
         ("server", old.server, new.server),
         ("verdict", verdict_of(old), verdict_of(new)),
-        ("level", level_of(old), level_of(new)),
+        ("level", _level(old), _level(new)),
         *((guarantee, standing_of(old, guarantee), standing_of(new, guarantee)) for guarantee in GUARANTEES),
     ]
     before = {test.name: test.status for test in old.tests}

@@ -88,9 +88,6 @@ class Level:
     name: str
     guarantees: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"{self.number}, {self.name}"
-
 
 def _names(*capabilities: Capability) -> tuple[str, ...]:
     return tuple(capability.value for capability in capabilities)
@@ -180,13 +177,14 @@ def next_level(backend: Backend) -> Level | None:
     return LEVELS[number] if number < len(LEVELS) else None
 
 
-def obstacles(backend: Backend) -> list[str]:
-    """Return what keeps a backend from the next level, each as ``guarantee: how it stands``."""
+def obstacles(backend: Backend) -> dict[Standing, list[str]]:
+    """Return what keeps a backend from the next level: the guarantees that are not kept, by where they stand."""
+    found: dict[Standing, list[str]] = {}
     above = next_level(backend)
-    if above is None:
-        return []
-    standings = {name: standing_of(backend, name) for name in above.guarantees}
-    return [f"{name}: {found}" for name, found in standings.items() if found is not Standing.KEPT]
+    for name in () if above is None else above.guarantees:
+        if (standing := standing_of(backend, name)) is not Standing.KEPT:
+            found.setdefault(standing, []).append(name)
+    return found
 
 
 def verdict_of(backend: Backend) -> Verdict:

@@ -3,7 +3,8 @@
 (() => {
   const form = document.querySelector("form.filter");
   if (!form) return;
-  const rows = [...document.querySelectorAll("table.tests tbody tr")];
+  const groups = [...document.querySelectorAll("table.tests tbody")];
+  const rows = groups.flatMap((group) => [...group.querySelectorAll("tr[data-status]")]);
   const buttons = [...form.querySelectorAll("button")];
   const search = form.querySelector("input");
   const output = form.querySelector("output");
@@ -18,6 +19,7 @@
       row.hidden = !fits;
       shown += fits;
     }
+    for (const group of groups) group.hidden = !group.querySelector("tr[data-status]:not([hidden])");
     output.textContent = `${shown} of ${rows.length} tests`;
   };
   for (const button of buttons) {

@@ -19,6 +19,7 @@ _LETTER = 6.7  # the width of one letter of a label, in the page's monospaced fo
 _GAP = 8.0  # between two labels of a line
 _LEAST = 6.0  # a bar that is narrower could not be seen
 _PADDING = 9.0
+_LONGEST = int((_WIDTH - _LEFT - _RIGHT) / _LETTER) - 4  # letters of a label, its number apart
 
 
 @dataclasses.dataclass(slots=True)
@@ -33,7 +34,9 @@ class _Placed:
 
     @property
     def label(self) -> str:
-        return f"{self.number} {self.step.label}"
+        """As much as there is room for; the whole is in the title."""
+        label = self.step.label
+        return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
 
 
 def timeline_svg(violation: Violation) -> str:
@@ -46,13 +49,13 @@ def timeline_svg(violation: Violation) -> str:
         lanes.setdefault(one.step.client, []).append(one)
     parts: list[str] = []
     top = 4.0
-    for number, client in enumerate(sorted(lanes)):
+    for client in sorted(lanes):
         lane = lanes[client]
         bars = _stack(lane)
         lines = _lay_labels(lane)
         height = 2 * _PADDING + bars * (_BAR + 4) + lines * _LINE
         parts.append(
-            f'<rect class="lane lane-{number % 2}" x="0" y="{top:g}" width="{_WIDTH:g}" height="{height:g}" rx="4"/>'
+            f'<rect class="lane" x="0" y="{top:g}" width="{_WIDTH:g}" height="{height:g}" rx="4"/>'
             f'<text class="client" x="12" y="{top + _PADDING + 11:g}">{escape(client)}</text>'
         )
         parts += [_drawn(one, top + _PADDING, bars) for one in lane]
@@ -99,7 +102,7 @@ def _lay_labels(lane: Sequence[_Placed]) -> int:
     """Put each label below its bar, in the first line with room for it; return how many lines there are."""
     ends: list[float] = []
     for one in lane:
-        width = len(one.label) * _LETTER
+        width = len(f"{one.number} {one.label}") * _LETTER
         one.label_left = max(_LEFT, min(one.left, _WIDTH - _RIGHT - width))
         line = next((line for line, end in enumerate(ends) if end <= one.label_left), len(ends))
         if line == len(ends):
@@ -114,13 +117,15 @@ def _drawn(one: _Placed, top: float, bars: int) -> str:
     text = top + bars * (_BAR + 4) + one.line * _LINE + 12
     step = one.step
     until = "never returned" if step.end is None else f"returned at {step.end:g}"
+    # Down to the label; where that had to move to the left, only to its upper edge.
+    foot = text + 2 if one.label_left >= one.left else text - 10
     said = f"{step.client}: {step.label}; called at {step.start:g}, {until}"
-    kind = "bar open" if step.end is None else "bar"
+    kind = "step open" if step.end is None else "step"
     return (
         f'<g tabindex="0"><title>{escape(said)}</title>'
-        f'<path class="lead" d="M{one.left + 0.5:g} {bar:g}V{text + 2:g}"/>'
+        f'<path class="lead" d="M{one.left + 0.5:g} {bar:g}V{foot:g}"/>'
         f'<rect class="{kind}" x="{one.left:g}" y="{bar:g}" width="{one.right - one.left:g}" '
         f'height="{_BAR:g}" rx="3"/>'
         f'<text class="label" x="{one.label_left + 5:g}" y="{text:g}">'
-        f'<tspan class="number">{one.number}</tspan> {escape(step.label)}</text></g>'
+        f'<tspan class="number">{one.number}</tspan> {escape(one.label)}</text></g>'
     )

@@ -13,6 +13,7 @@ __all__ = [
     "VERDICT_SIGNS",
     "about",
     "cell",
+    "conditions_of",
     "counted",
     "description",
     "milliseconds",
@@ -62,12 +63,14 @@ def description(backend: Backend) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def rung(backend: Backend) -> str:
-    """Return the level that a backend has reached, and what keeps it from the next."""
-    above = next_level(backend)
+def rung(backend: Backend) -> tuple[str, str]:
+    """Return the level that a backend has reached, and what the next needs; empty above the last."""
+    level, above = level_of(backend), next_level(backend)
+    reached = f"level {level.number} ({level.name})"
     if above is None:
-        return f"level {level_of(backend)}"
-    return f"level {level_of(backend)}; for level {above.number}, {'; '.join(obstacles(backend))}"
+        return reached, ""
+    missing = (f"{', '.join(names)} ({standing})" for standing, names in obstacles(backend).items())
+    return reached, f"level {above.number} ({above.name}) needs {'; '.join(missing)}"
 
 
 def settings_of(report: Report) -> str:
@@ -84,12 +87,15 @@ def reasons(backend: Backend) -> list[tuple[Status, str, list[str]]]:
     return [(status, reason, names) for (status, reason), names in found.items()]
 
 
+def conditions_of(test: TestResult) -> list[str]:
+    """Return on which storages a test applies: the guarantees that it requires, or the one that must be lacking."""
+    lacking = [] if test.unless is None else [f"without {test.unless}"]
+    return [*test.requires, *lacking]
+
+
 def about(test: TestResult) -> str:
-    """Return what a test is about: its area, and the guarantees that it requires or whose lack it shows."""
-    parts = [test.area, *(name for name in test.requires)]
-    if test.unless is not None:
-        parts.append(f"without {test.unless}")
-    return ", ".join(part for part in parts if part)
+    """Return what a test is about, and on which storages it applies."""
+    return ", ".join(part for part in (test.area, *conditions_of(test)) if part)
 
 
 def milliseconds(value: float) -> str:
