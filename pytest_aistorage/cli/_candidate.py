@@ -103,13 +103,14 @@ class _Registered:
 
 
 def _unknown(supplied: Supplied) -> list[str]:
-    """What is said of contract tests that there are none of."""
+    """What is wrong with the deviations."""
     if not supplied.deviations:
         return []
-    from ..conformance import AIStorageContract
+    from ..conformance.contract import contract_tests
+    from ..conformance.contract.deviations import check_reasons
 
     try:
-        type("factory", (AIStorageContract,), {"deviations": supplied.deviations})
+        check_reasons("factory", supplied.deviations, contract_tests())
     except TypeError as error:
         return [str(error)]
     return []

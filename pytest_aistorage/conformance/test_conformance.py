@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from pytest_aistorage.conformance import AIStorageContract, Crashable, RawReader
-from pytest_aistorage.conformance.contract import Clients
+from pytest_aistorage.conformance.contract import Clients, contract_tests
+from pytest_aistorage.conformance.contract.deviations import check_reasons
 from pytest_aistorage.conformance.factories import Supplied, find_factory, is_reference
 from pytest_aistorage.conformance.preflight import preflight
 from pytest_aistorage.errors import ConfigurationError
@@ -36,6 +37,10 @@ def supplied(request: pytest.FixtureRequest, ai_storage_opener: Any) -> Supplied
 
 def test_preflight(ai_storage_opener: Any, supplied: Supplied) -> None:
     """The storage has the contract's methods, declares capabilities, and two clients share one store."""
+    try:
+        check_reasons(ai_storage_opener.backend, supplied.deviations, contract_tests())
+    except TypeError as error:
+        pytest.fail(str(error), pytrace=False)
     if problems := preflight(ai_storage_opener, supplied.capabilities):
         _UNFIT.add(ai_storage_opener.backend)
         pytest.fail("\n".join(problems), pytrace=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["deviation", "deviation_of", "guard_overrides"]
+__all__ = ["check_reasons", "deviation", "deviation_of", "guard_overrides"]
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -37,6 +37,24 @@ def deviation_of(suite: object, name: str, function: object) -> str | None:
     return reason
 
 
+def check_reasons(owner: str, written: Mapping[str, str], contract: Collection[str]) -> None:
+    """See that ``deviations`` are what they should be.
+
+    Args:
+        owner: who wrote them, for the message.
+        written: the reasons, by a test's name.
+        contract: the names of all contract tests.
+
+    Raises:
+        TypeError: they name no contract test, or give no reason.
+    """
+    for name, reason in written.items():
+        if name not in contract:
+            raise TypeError(f"{owner}.deviations: there is no contract test {name!r}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise TypeError(f"{owner}.deviations: {name} needs a written reason, got {reason!r}")
+
+
 def guard_overrides(cls: type, contract: Mapping[str, Callable[..., None]]) -> None:
     """Let each contract test of a class fail that was replaced without a reason.
 
@@ -47,12 +65,7 @@ def guard_overrides(cls: type, contract: Mapping[str, Callable[..., None]]) -> N
     Raises:
         TypeError: ``deviations`` names no contract test, or gives no reason.
     """
-    written: Mapping[str, str] = getattr(cls, "deviations", {})
-    for name, reason in written.items():
-        if name not in contract:
-            raise TypeError(f"{cls.__name__}.deviations: there is no contract test {name!r}")
-        if not isinstance(reason, str) or not reason.strip():
-            raise TypeError(f"{cls.__name__}.deviations: {name} needs a written reason, got {reason!r}")
+    check_reasons(cls.__name__, getattr(cls, "deviations", {}), contract)
     for name, test in contract.items():
         found = getattr(cls, name, None)
         if found is not test and deviation_of(cls, name, found) is None:
