@@ -19,7 +19,17 @@ from .judging import (
 from .plots import Axis, latency_svg
 from .results import Backend, Latencies, Report, Status, TestResult
 from .timeline import timeline_svg
-from .wording import SIGNS, STATUS_SIGNS, VERDICT_SIGNS, about, conditions_of, counted, description, reasons
+from .wording import (
+    SIGNS,
+    STATUS_SIGNS,
+    VERDICT_SIGNS,
+    about,
+    conditions_of,
+    counted,
+    description,
+    reasons,
+    untested,
+)
 
 __all__ = ["report_to_html"]
 
@@ -147,6 +157,8 @@ def _card(backend: Backend) -> str:
             for name in names
         )
         missing = f'<div class="missing">Level {above.number}, {above.name}, needs<ul>{listed}</ul></div>'
+    if note := untested(backend):
+        missing += f'<div class="missing">{escape(note.capitalize())}</div>'
     found = {status: number for status, number in counts(backend).items() if number}
     bar = "".join(
         f'<span class="{_slug(status)}" style="flex-grow:{number}"></span>'
@@ -156,10 +168,10 @@ def _card(backend: Backend) -> str:
         f'<li><span class="key {_slug(status)}" aria-hidden="true"></span><b>{number}</b> {status}</li>'
         for status, number in found.items()
     )
-    what = description(backend) or (backend.type or "")
+    what = description(backend) or (backend.type if backend.type != backend.name else "")
     return f"""<article class="card">
 <h2>{escape(backend.name)} {_chip("badge", VERDICT_SIGNS[verdict], verdict)}</h2>
-<p class="what">{escape(what)}&nbsp;</p>
+<p class="what">{escape(what or "")}&nbsp;</p>
 <p class="level"><b>Level {level.number}</b> {level.name}</p>
 <div class="ladder" role="img" aria-label="level {level.number} of {LEVELS[-1].number}">{steps}</div>
 <div class="bar" aria-hidden="true">{bar}</div>

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from .judging import GUARANTEES, Standing, Verdict, counts, standing_of, verdict_of
 from .results import Backend, Report, Status
-from .wording import VERDICT_SIGNS, cell, description, rung, settings_of
+from .wording import VERDICT_SIGNS, cell, description, rung, settings_of, untested
 
 __all__ = ["report_to_text"]
 
@@ -115,11 +115,12 @@ def _verdict(backend: Backend) -> Text:
     verdict = verdict_of(backend)
     about = description(backend)
     reached, missing = rung(backend)
+    notes = [note for note in (missing, untested(backend)) if note]
     return Text.assemble(
         (f"{VERDICT_SIGNS[verdict]} {backend.name}", "bold"),
         f" ({about})" if about else "",
         ": ",
         (str(verdict), _VERDICTS[verdict]),
         f", {reached}",
-        (f"\n  {missing}" if missing else "", "dim"),
+        *((f"\n  {note}", "dim") for note in notes),
     )

@@ -22,7 +22,8 @@ A fake is no evidence for a guarantee: a simulated backend reaches level 1 at mo
 
 The verdict is *failed* if any test failed; *incomplete* if something that was to be shown was not: a test was
 skipped or is a deviation, or one of what is declared is inconclusive; otherwise *passed*. That a lack could not be
-shown takes nothing from what is declared, and does not make a verdict incomplete.
+shown takes nothing from what is declared, and does not make a verdict incomplete. The verdict is about tests: what
+is declared and has no contract test at all is *not shown* and stops its level, not the verdict; the report names it.
 """
 
 from __future__ import annotations

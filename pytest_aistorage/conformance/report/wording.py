@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .judging import Standing, Verdict, evidence, level_of, next_level, obstacles
+from .judging import (
+    GUARANTEES,
+    Standing,
+    Verdict,
+    evidence,
+    level_of,
+    next_level,
+    obstacles,
+    standing_of,
+)
 from .results import Backend, Report, Status, TestResult
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "reasons",
     "rung",
     "settings_of",
+    "untested",
 ]
 
 SIGNS = {
@@ -43,6 +53,8 @@ VERDICT_SIGNS = {Verdict.PASSED: "✓", Verdict.FAILED: "✗", Verdict.INCOMPLET
 
 def counted(backend: Backend, guarantee: str) -> str:
     """Return how many of a guarantee's tests that apply have passed: ``11 of 12``; empty: none applies."""
+    if standing_of(backend, guarantee) is Standing.NOT_DECLARED:
+        return ""  # "not declared, 2 of 2" would be read as two tests that it kept
     found = evidence(backend, guarantee)
     passed = sum(test.status is Status.PASSED for test in found)
     return f"{passed} of {len(found)}" if found else ""
@@ -71,6 +83,13 @@ def rung(backend: Backend) -> tuple[str, str]:
         return reached, ""
     missing = (f"{', '.join(names)} ({standing})" for standing, names in obstacles(backend).items())
     return reached, f"level {above.number} ({above.name}) needs {'; '.join(missing)}"
+
+
+def untested(backend: Backend) -> str:
+    """Return a sentence about what is declared and has no contract test at all; empty: there is no such guarantee."""
+    tested = {name for test in backend.tests for name in test.requires}
+    names = [name for name in GUARANTEES if name in (backend.declared or ()) and name not in tested]
+    return f"declared, and no contract test is about it: {', '.join(names)}" if names else ""
 
 
 def settings_of(report: Report) -> str:
