@@ -1,0 +1,155 @@
+"""From a witness to what is shown: the fewest operations that violate on their own, named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..history import Fault, History, Operation
+from .anomalies import anomaly_of
+from .result import Violation, Witness, unique
+from .search import Budget, search
+from .snapshots import check_moments
+from .tags import check_tags, is_tagged
+from .versions import check_versions, is_versioned
+
+__all__ = ["violation_of"]
+
+_STEPS = 20_000
+_LARGEST = 400  # operations that a search's witness is cut down from; beyond, its last ones are
+
+
+def violation_of(
+    name: str, witness: Witness, history: History, models: Mapping[str, Sequence[Operation]]
+) -> Violation:
+    """Name a violation, and make it small.
+
+    Args:
+        name: the model; empty where several are concerned.
+        witness: what was found.
+        history: the whole.
+        models: the operations on each model.
+    """
+    those: Sequence[Operation] = models.get(name, ())
+    # A tier may have changed an operation of unknown outcome for its own use; what is shown is what was recorded.
+    recorded = {(operation.process, operation.called, operation.model_name): operation for operation in those}
+    shown = {
+        id(one): recorded.get((one.process, one.called, one.model_name), one) for one in _all_of(witness)
+    }
+    certificate = unique(shown[id(operation)] for operation in witness.operations)
+    chosen = list(unique([*certificate, *(shown[id(operation)] for operation in witness.known)]))
+    context = chosen[len(certificate) :]
+    operations: Sequence[Operation]
+    if witness.rule in ("torn", "spurious"):
+        operations, verified, model = chosen, True, name or "(listing)"
+    elif not name:
+        operations, verified = chosen, check_moments(chosen, snapshot=True, atomic=True) is not None
+        operations = chosen if verified else list(history.operations)
+        model = ", ".join(_models_of(chosen))
+    elif witness.rule == "search":
+        operations, verified = _cut_down(those)
+        model = name
+    else:
+        operations, verified = _smallest(chosen, those)
+        model = name
+    operations = sorted(operations, key=lambda operation: operation.called)
+    faults = _between(history.faults, operations if verified else witness.operations)
+    named = witness if witness.rule != "search" else _found_in(operations) or witness
+    return Violation(
+        anomaly=anomaly_of(named, history, those, faults),
+        model_name=model,
+        operations=tuple(operations),
+        context=tuple(one for one in context if any(one is operation for operation in operations)),
+        base=_base(operations) if verified and name else None,
+        verified=verified,
+        why=named.why,
+        faults=tuple(faults),
+    )
+
+
+def _models_of(operations: Sequence[Operation]) -> list[str]:
+    found = [part.model_name for operation in operations for part in operation.parts]
+    return sorted({*found, *(operation.model_name for operation in operations if operation.model_name)})
+
+
+def _all_of(witness: Witness) -> tuple[Operation, ...]:
+    return (*witness.operations, *witness.known)
+
+
+def _smallest(chosen: list[Operation], those: Sequence[Operation]) -> tuple[Sequence[Operation], bool]:
+    """The certificate and the writers of what it saw; if need be with what it started from; or else everything."""
+    for operations in (chosen, _with_bases(chosen, those)):
+        if _violates(operations):
+            return operations, True
+    return those, False
+
+
+def _with_bases(chosen: Sequence[Operation], those: Sequence[Operation]) -> list[Operation]:
+    wanted = {operation.base for operation in chosen if operation.base}
+    values = [
+        value for operation in chosen for value in (operation.consumed, operation.value) if value is not None
+    ]
+    writers = [
+        operation
+        for operation in those
+        if operation.kind != "get"
+        and operation.outcome != "failed"
+        and (operation.version in wanted or operation.value in values)
+    ]
+    return list(unique([*chosen, *writers]))
+
+
+def _violates(operations: Sequence[Operation]) -> bool:
+    if is_versioned(operations):
+        return isinstance(check_versions(operations, partial=True), Witness)
+    if is_tagged(operations):
+        return isinstance(check_tags(operations), Witness)
+    return isinstance(search(operations, Budget(_STEPS)), Witness)
+
+
+def _cut_down(those: Sequence[Operation]) -> tuple[Sequence[Operation], bool]:
+    """Leave out one operation after the other, as long as what is left is still a violation.
+
+    A write can only go together with who saw it: without it they would violate for another reason.
+    """
+    left = sorted(those, key=lambda operation: operation.called)
+    if len(left) > _LARGEST:
+        return left, True
+    for operation in reversed(list(left)):
+        fewer = _without(left, operation)
+        if fewer and isinstance(search(fewer, Budget(_STEPS)), Witness):
+            left = fewer
+    return left, True
+
+
+def _without(operations: Sequence[Operation], gone: Operation) -> list[Operation]:
+    fewer = [operation for operation in operations if operation is not gone]
+    if gone.kind == "get" or gone.value is None:
+        return fewer if gone.kind == "get" else list(operations)
+    return [
+        operation
+        for operation in fewer
+        if not (operation.kind == "get" and operation.value == gone.value)
+        and operation.consumed != gone.value
+    ]
+
+
+def _found_in(operations: Sequence[Operation]) -> Witness | None:
+    """What a tier that gives a reason says of a small violation."""
+    if is_versioned(operations):
+        found = check_versions(operations, partial=True)
+        return found if isinstance(found, Witness) else None
+    return check_tags(operations) if is_tagged(operations) else None
+
+
+def _base(operations: Sequence[Operation]) -> int | None:
+    """The version from which the counterexample starts, where versions are known."""
+    versions = [
+        operation.version for operation in operations if operation.kind != "get" and operation.version
+    ]
+    return min(versions) - 1 if versions else None
+
+
+def _between(faults: Sequence[Fault], operations: Sequence[Operation]) -> list[Fault]:
+    begin = min(operation.called for operation in operations)
+    end = max(operation.returned or operation.called for operation in operations)
+    return [fault for fault in faults if begin <= fault.at <= end]
