@@ -33,6 +33,8 @@ _LONGEST_MESSAGE = 20_000
 # A URL with a user or parameters, up to what ends it in a sentence or a repr.
 _URL = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"<>]*[@?][^\s'"<>]*[^\s'"<>.,;:)\]}]""", re.IGNORECASE)
 _PASSWORD = re.compile(r"""\b(passw(?:or)?d|pwd|secret|token)=(?!\*)[^\s&'",;)]+""", re.IGNORECASE)
+# Control characters, an end of line and a tab apart, and lone surrogates, which no encoding has.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,12 +108,13 @@ def assemble(places: Iterable[Place], runs: Iterable[Ran], *, effort: str, seed:
 
 
 def redacted(text: str) -> str:
-    """Return a text without the passwords of the URLs in it, and not longer than a report can bear."""
+    """Return a text without the passwords in it, in characters that any file can hold, and of a bearable length."""
     if len(text) > _LONGEST_MESSAGE:
         left_out = len(text) - _LONGEST_MESSAGE
         text = f"{text[:_LONGEST_MESSAGE]}\n[{left_out} more characters]"
     text = _URL.sub(lambda found: redact(found[0]), text)
-    return _PASSWORD.sub(lambda found: f"{found[1]}=***", text)
+    text = _PASSWORD.sub(lambda found: f"{found[1]}=***", text)
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _package_version() -> str:
@@ -158,7 +161,7 @@ def _result(name: str, about: Specified, runs: Sequence[Ran]) -> TestResult:
         message=redacted(worst.message),
         seconds=sum(ran.seconds for ran in runs),
         violation=_violation(worst.facts.get("violation")),
-        latencies=_latencies(worst.facts.get("latencies")),
+        latencies=_latencies(worst.facts.get("latencies", {})),
     )
 
 
@@ -167,32 +170,46 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _violation(found: object) -> Violation | None:
-    if not isinstance(found, Mapping):
+    """What a test says of a violation; where it can't be read, that: a report is not to fail for it."""
+    if found is None:
         return None
+    try:
+        return _read_violation(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"its history could not be read: {type(error).__name__}: {error}"
+        return Violation(anomaly="violation", why=redacted(why), schedule=None, steps=())
+
+
+def _read_violation(found: Any) -> Violation:
     schedule = found.get("schedule")
     return Violation(
-        anomaly=redacted(str(found.get("anomaly", "violation"))),
+        anomaly=redacted(str(found["anomaly"])),
         why=redacted(str(found.get("why", ""))),
-        schedule=None if schedule is None else str(schedule),
-        steps=tuple(_step(step) for step in found.get("steps", ())),
+        schedule=None if schedule is None else redacted(str(schedule)),
+        steps=tuple(_step(step) for step in found["steps"]),
     )
 
 
 def _step(found: Mapping[str, Any]) -> Step:
-    start, end = float(found["start"]), found.get("end")
+    end = found.get("end")
     return Step(
-        client=str(found["client"]),
+        client=redacted(str(found["client"])),
         label=redacted(str(found["label"])),
-        start=start,
-        end=None if end is None or not math.isfinite(end) else float(end),
+        start=_finite(found["start"]),
+        end=None if end is None else _finite(end),
     )
 
 
-def _latencies(found: object) -> dict[str, Latencies]:
-    if not isinstance(found, Mapping):
-        return {}
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no moment")
+    return number
+
+
+def _latencies(found: Mapping[str, Any]) -> dict[str, Latencies]:
     return {
-        str(operation): Latencies(
+        operation: Latencies(
             count=one["count"], p50=one["p50"], p99=one["p99"], samples=tuple(one["samples"])
         )
         for operation, one in sorted(found.items())

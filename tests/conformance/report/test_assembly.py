@@ -91,6 +91,22 @@ def test_violation_is_taken_over() -> None:
     assert [(step.client, step.start, step.end) for step in found.steps] == [("P1", 1.0, None)]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "lost update",
+        {"anomaly": "lost update"},
+        {"anomaly": "a", "steps": [{"client": "P1", "label": "save", "start": None}]},
+        {"anomaly": "a", "steps": [{"client": "P1", "label": "save", "start": float("nan")}]},
+    ],
+)
+def test_violation_that_cannot_be_read(said) -> None:
+    """A test that says it wrongly costs nobody the report."""
+    found = _result(_ran(Status.FAILED, violation=said)).violation
+    assert found is not None
+    assert "could not be read" in found.why
+
+
 def test_latencies_are_taken_over() -> None:
     """As they were measured."""
     measured = {"save": {"count": 2, "p50": 1.0, "p99": 2.0, "samples": [1.0, 2.0]}}
@@ -118,6 +134,11 @@ def test_message_has_an_end() -> None:
     """A failure of megabytes is cut, and says so."""
     assert len(redacted("x" * 1_000_000)) < 21_000
     assert redacted("x" * 30_000).endswith("[10000 more characters]")
+
+
+def test_message_is_text() -> None:
+    """What no file can hold, or would move the cursor of a terminal, is written out."""
+    assert redacted("a\nb\tc \x1b[31m \0 \ud800 ü") == "a\nb\tc \\x1b[31m \\x00 \\ud800 ü"
 
 
 def test_passwords_are_taken_out_of_results() -> None:
