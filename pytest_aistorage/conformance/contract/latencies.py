@@ -7,13 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from ...progress import AIProgress
 from ...storage import AIStorage
 from ..effort import active
 from .checks import check_same, found
-from .clients import ContractBase
+from .clients import Clients, ContractBase
 
 __all__ = ["LatencyContract"]
 
@@ -27,7 +25,7 @@ class LatencyContract(ContractBase):
 
     area = "latency"
 
-    def test_latencies_are_measured(self, storage: AIStorage, request: pytest.FixtureRequest) -> None:
+    def test_latencies_are_measured(self, storage: AIStorage, clients: Clients) -> None:
         """Saves and gets in a row each give back what was saved; how long they took is in the report."""
         took: dict[str, list[float]] = {"save": [], "get": []}
         for number in range(_ROUNDS[active()[0].name]):
@@ -41,8 +39,7 @@ class LatencyContract(ContractBase):
             check_same(f"save {number + 1} in a row, then get", saved, got, stamps=True)
             took["save"].append((after_save - began) * 1000)
             took["get"].append((ended - after_save) * 1000)
-        latencies = {operation: _summary(times) for operation, times in took.items()}
-        request.node.user_properties.append(("aistorage", {"latencies": latencies}))
+        clients.facts["latencies"] = {operation: _summary(times) for operation, times in took.items()}
 
 
 def _summary(times: Sequence[float]) -> dict[str, Any]:

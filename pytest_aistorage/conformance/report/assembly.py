@@ -196,7 +196,7 @@ def _step(found: Mapping[str, Any]) -> Step:
         client=redacted(str(found["client"])),
         label=redacted(str(found["label"])),
         start=_finite(found["start"]),
-        end=None if end is None else _finite(end),
+        end=None if end is None or end == math.inf else _finite(end),
     )
 
 

@@ -82,9 +82,10 @@ def test_backends_of_one_name_are_told_apart() -> None:
     assert [backend.name for backend in found] == names
 
 
-def test_violation_is_taken_over() -> None:
+@pytest.mark.parametrize("end", [None, float("inf")])
+def test_violation_is_taken_over(end) -> None:
     """With an operation that never returned; what is missing has a default."""
-    steps = [{"client": "P1", "label": "save", "start": 1, "end": None}]
+    steps = [{"client": "P1", "label": "save", "start": 1, "end": end}]
     found = _result(_ran(Status.FAILED, violation={"anomaly": "lost update", "steps": steps})).violation
     assert found is not None
     assert (found.anomaly, found.schedule, found.why) == ("lost update", None, "")
