@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from .narrative import (
     said_given,
     said_listing,
     said_name,
+    said_query,
     said_record,
     said_version,
     said_versions,
@@ -83,17 +84,21 @@ class Agreement(Comparison):
 
     # -- clients --------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Open A and B on a store that is emptied; what can't be deleted is taken as it is."""
+    def begin(self, left: Iterable[str] = ()) -> None:
+        """Open A and B on a store that is emptied; what can't be deleted is taken as it is.
+
+        Args:
+            left: the names that earlier sequences used; they may be there and not be listed.
+        """
         for letter in LETTERS[:2]:
             self.open[letter] = self._opener()
         client = self.open["A"]
         with suppress(Exception):  # what is wrong with a delete, a sequence will show
+            for name in {*left, *(record.model_name for record in client.load_progress())}:
+                client.delete_progress(name)
             for record in client.load_progress():
-                client.delete_progress(record.model_name)
-            for record in client.load_progress():
-                left = model.ModelState(record.version, record)
-                self.state = self.state.replaced(record.model_name, left)
+                kept = model.ModelState(record.version, record)
+                self.state = self.state.replaced(record.model_name, kept)
 
     def open_client(self, letter: str) -> None:
         """Open a client that is closed, or was never open."""
@@ -210,7 +215,7 @@ class Agreement(Comparison):
         if not met:
             self.fail("a call of change", "none")
         for current in met:
-            self.agree(before.record, current, "to the change ")
+            self.agree(before.record, current, "given to change: ")
         if not isinstance(wanted, model.Raised):
             self._written(name, before, after, got)
             self._hold("got", letter, got)
@@ -313,15 +318,7 @@ class Agreement(Comparison):
 
     def query(self, letter: str, query: ProgressQuery) -> None:
         """``query_progress``."""
-        defaults = ProgressQuery()
-        given = {
-            field.name: getattr(query, field.name)
-            for field in dataclasses.fields(query)
-            if getattr(query, field.name) != getattr(defaults, field.name)
-        }
-        after = given.pop("after", None)
-        place = [] if after is None else [f"after={said_record(after)}"]
-        said = f"query_progress({', '.join([*filter(None, [said_given(given)]), *place])})"
+        said = f"query_progress({said_query(query)})"
         listed = self._lists(
             letter, said, lambda client: client.query_progress(query), model.Query(checked_query(query))
         )
@@ -410,14 +407,7 @@ class Agreement(Comparison):
         """Compare what is stored, read around the storage, with what was acknowledged."""
         if self._raw is None:
             return
-        wanted, got = self.state[name].record, self._raw(name)
-        if wanted is None or got is None:
-            if (wanted is None) != (got is None):
-                self.narrative.add(f"raw read of {said_name(name)} -> {got!r}")
-                self.fail(said_record(wanted), "no record" if got is None else repr(dict(got)))
-        elif lines := differences(wanted, dataclasses.replace(wanted, **got), got):
-            self.narrative.add(f"raw read of {said_name(name)} -> {dict(got)!r}")
-            self.fail(said_record(wanted), "something else", *lines)
+        self.agree_on_raw(name, self.state[name].record, self._raw(name))
 
     def _hold(self, which: str, letter: str, record: object) -> None:
         if isinstance(record, AIProgress) and record.metadata:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from ..errors import VersionConflictError
 from ..progress import AIProgress
-from .narrative import ALL, Narrative, differences, said_error, said_record
+from .narrative import ALL, Narrative, differences, said_error, said_given, said_name, said_record
 
 __all__ = ["Comparison", "Disagreement"]
 
@@ -118,3 +119,20 @@ class Comparison:
             )
         if updated < created:
             self.fail(f"updated_at not before created_at {created}", f"updated_at {updated}")
+
+    def agree_on_raw(self, name: str, wanted: AIProgress | None, got: Mapping[str, Any] | None) -> None:
+        """Fail unless what is stored of a model, read around the storage, is what was acknowledged.
+
+        Args:
+            name: the model.
+            wanted: what was acknowledged; None: there is nothing.
+            got: the fields that were read; None: nothing was found.
+        """
+        shown = "None" if got is None else said_given(got)
+        if wanted is None or got is None:
+            if (wanted is None) != (got is None):
+                self.narrative.add(f"raw read of {said_name(name)} -> {shown}")
+                self.fail(f"raw: {said_record(wanted)}", shown)
+        elif lines := differences(wanted, dataclasses.replace(wanted, **got), got):
+            self.narrative.add(f"raw read of {said_name(name)} -> {shown}")
+            self.fail(f"raw: {said_record(wanted)}", shown, *lines)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import VersionConflictError
-from ..progress import AIProgress
+from ..progress import AIProgress, ProgressQuery
 from ..queries import same_json
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "said_listing",
     "said_name",
     "said_place",
+    "said_query",
     "said_record",
     "said_version",
     "said_versions",
@@ -120,6 +121,16 @@ def said_listing(records: object) -> str:
     return f"[{', '.join(map(said_place, records))}]"
 
 
+def said_query(query: ProgressQuery) -> str:
+    """Return what a query asks for, as arguments."""
+    defaults = ProgressQuery()
+    given = {field.name: getattr(query, field.name) for field in dataclasses.fields(query)}
+    asked = {name: value for name, value in given.items() if value != getattr(defaults, name)}
+    if (after := asked.pop("after", None)) is None:
+        return said_given(asked)
+    return ", ".join([*filter(None, [said_given(asked)]), f"after={said_place(after)}"])
+
+
 def said_error(error: BaseException) -> str:
     """Return an error by its type, and what matters of its text."""
     if isinstance(error, VersionConflictError):
@@ -143,4 +154,10 @@ def differences(wanted: AIProgress, got: AIProgress, fields: Iterable[str]) -> l
 
 
 def _said_value(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else repr(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return str(value)
+    if isinstance(value, str):
+        return said_name(value)  # a prefix of names may be as long as they are
+    return repr(value)
