@@ -97,10 +97,11 @@ def check_versions(operations: Sequence[Operation], *, partial: bool = False) ->
 
 def _duplicate(one: Operation, other: Operation) -> Witness:
     first, second = sorted((one, other), key=lambda operation: operation.called)
+    started = "" if first.base is None or first.base != second.base else f"both started from v{first.base}; "
     return Witness(
         rule="duplicate",
         operations=(first, second),
-        why=f"version {one.version} was acknowledged twice",
+        why=f"{started}no order of the two gives v{one.version} to both",
     )
 
 
