@@ -221,8 +221,8 @@ def _failure(backend: Backend, test: TestResult) -> str:
     return f"""<article class="failure">
 <h3><span aria-hidden="true">✗</span> {escape(test.name)} <span class="on">on {escape(backend.name)}</span></h3>
 <p class="about">{escape(about(test))}</p>
-<pre>{escape(test.message)}</pre>
 {figure}
+<pre>{escape(test.message)}</pre>
 </article>"""
 
 

@@ -58,6 +58,8 @@ def timeline_svg(violation: Violation) -> str:
             f'<rect class="lane" x="0" y="{top:g}" width="{_WIDTH:g}" height="{height:g}" rx="4"/>'
             f'<text class="client" x="12" y="{top + _PADDING + 11:g}">{escape(client)}</text>'
         )
+        # The lines first: where one crosses a label, the label is in front.
+        parts += [_lead(one, top + _PADDING, bars) for one in lane]
         parts += [_drawn(one, top + _PADDING, bars) for one in lane]
         top += height + 4
     said = escape(f"{violation.anomaly}: {len(placed)} operations of {len(lanes)} clients")
@@ -112,18 +114,26 @@ def _lay_labels(lane: Sequence[_Placed]) -> int:
     return len(ends)
 
 
+def _heights(one: _Placed, top: float, bars: int) -> tuple[float, float]:
+    """Where its bar begins, and where its label stands."""
+    return top + one.row * (_BAR + 4), top + bars * (_BAR + 4) + one.line * _LINE + 12
+
+
+def _lead(one: _Placed, top: float, bars: int) -> str:
+    """The line from a bar to its label; where that had to move to the left, only to its upper edge."""
+    bar, text = _heights(one, top, bars)
+    foot = text + 2 if one.label_left >= one.left else text - 10
+    return f'<path class="lead" d="M{one.left + 0.5:g} {bar:g}V{foot:g}"/>'
+
+
 def _drawn(one: _Placed, top: float, bars: int) -> str:
-    bar = top + one.row * (_BAR + 4)
-    text = top + bars * (_BAR + 4) + one.line * _LINE + 12
+    bar, text = _heights(one, top, bars)
     step = one.step
     until = "never returned" if step.end is None else f"returned at {step.end:g}"
-    # Down to the label; where that had to move to the left, only to its upper edge.
-    foot = text + 2 if one.label_left >= one.left else text - 10
     said = f"{step.client}: {step.label}; called at {step.start:g}, {until}"
     kind = "step open" if step.end is None else "step"
     return (
         f'<g tabindex="0"><title>{escape(said)}</title>'
-        f'<path class="lead" d="M{one.left + 0.5:g} {bar:g}V{foot:g}"/>'
         f'<rect class="{kind}" x="{one.left:g}" y="{bar:g}" width="{one.right - one.left:g}" '
         f'height="{_BAR:g}" rx="3"/>'
         f'<text class="label" x="{one.label_left + 5:g}" y="{text:g}">'
