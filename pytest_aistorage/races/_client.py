@@ -50,16 +50,16 @@ class _Pause:
     def __init__(self, channel: Connection[Any, Any]) -> None:
         self._channel = channel
 
-    def stop(self, did: str | None) -> None:
-        self._say(("stop", did))
+    def stop(self, did: str | None) -> object:
+        return self._say(("stop", did))
 
     def wait(self) -> None:
         self._say(("wait",))
 
-    def _say(self, message: tuple[Any, ...]) -> None:
+    def _say(self, message: tuple[Any, ...]) -> object:
         try:
             self._channel.send(message)
-            self._channel.recv()
+            return self._channel.recv()[1]
         except (EOFError, OSError):
             raise _End from None
 
@@ -81,8 +81,11 @@ def serve(channel: Connection[Any, Any], load: Callable[[Any], Any] = pickle.loa
                 return
             label = ""
             try:
-                if command == "path":
-                    sys.path[:] = argument
+                if command == "surroundings":
+                    sys.path[:], environ, directory = argument
+                    os.environ.clear()
+                    os.environ.update(environ)
+                    os.chdir(directory)
                     outcome = Outcome("ok", None)
                 elif command == "open":
                     if (
@@ -95,7 +98,7 @@ def serve(channel: Connection[Any, Any], load: Callable[[Any], Any] = pickle.loa
                         # Connected, its tables there: what it does once must not be part of a step.
                         with contextlib.suppress(AIStorageError):
                             storage.get_progress("nobody")
-                    outcome = Outcome("ok", storage.capabilities)
+                    outcome = Outcome("ok", getattr(storage, "capabilities", None))
                 elif command == "close":
                     if storage is not None:
                         storage.close()

@@ -73,6 +73,19 @@ class Client(ABC):
         except (OSError, IndexError):
             return False
 
+    def pulse(self) -> int | None:
+        """How often it has gone to sleep, if it sleeps; None: it doesn't, or nobody knows.
+
+        As long as the number stays the same it has slept all the while: whoever gives a lock back wakes the
+        one that waits for it before doing anything else.
+        """
+        try:
+            with open(f"{self.task()}/status", encoding="ascii", errors="replace") as status:
+                said = dict(line.split(":", 1) for line in status.read().splitlines())
+            return int(said["voluntary_ctxt_switches"]) if said["State"].strip()[0] == "S" else None
+        except (OSError, KeyError, ValueError, IndexError):
+            return None
+
     def send(self, command: str, argument: object = None) -> None:
         """Give a command; a client that has died is found out when its answer is awaited."""
         with contextlib.suppress(BrokenPipeError, ConnectionError):
@@ -129,15 +142,18 @@ class _Process(Client):
     def __init__(self, channel: _Channel[Any, Any], pid: int) -> None:
         super().__init__(channel)
         self.pid = pid
-        self._path: list[str] = []
+        self._surroundings: tuple[list[str], dict[str, str], str] | None = None
 
     def task(self) -> str:
         return f"/proc/{self.pid}"
 
     def packed(self, thing: object) -> object:
-        if self._path != sys.path:  # what is pickled by name must be found there, too
-            self._path = list(sys.path)
-            self._told("path", self._path)
+        # What is pickled by name must be found there, too, and what it opens may be named relatively, or by the
+        # environment of a test that came long after the process.
+        surroundings = list(sys.path), _environment(), os.getcwd()
+        if self._surroundings != surroundings:
+            self._told("surroundings", surroundings)
+            self._surroundings = surroundings
         packed = pickle.dumps(thing)
         if b"__main__" in packed:
             raise RaceError(
@@ -156,6 +172,11 @@ class _Process(Client):
             while self.channel.poll(max(0.0, deadline - time.monotonic())):
                 self.channel.recv()
         self.channel.close()
+
+
+def _environment() -> dict[str, str]:
+    # pytest says there at every moment which test it is running: no storage's business.
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 class _Thread(Client):

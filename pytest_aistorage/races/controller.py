@@ -48,16 +48,20 @@ class Scenario:
     Attributes:
         opener: opens one more client of the store; picklable, where clients are processes.
         operations: the first client's, the second's, ...
-        seams: where the clients can be stopped.
+        seams: where the clients can be stopped; a tuple: where the first can, the second, ...
         threads: whether the clients are threads of this process.
         probe: how a wait for a lock is recognized; None: by `LOCK_LIMIT`.
     """
 
     opener: Callable[[], AIStorage]
     operations: tuple[Operation, ...]
-    seams: Seams
+    seams: Seams | tuple[Seams, ...]
     threads: bool = False
     probe: LockProbe | None = None
+
+    def seams_of(self, client: int) -> Seams:
+        """Return where a client can be stopped."""
+        return self.seams[client] if isinstance(self.seams, tuple) else self.seams
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +212,7 @@ class _Race:
         try:
             for number, operation in enumerate(scenario.operations):
                 client = self._clients[number]
-                client.send("call", client.packed((operation, scenario.seams)))
+                client.send("call", client.packed((operation, scenario.seams_of(number))))
                 self._take(number, client.answer())
             while len(self.outcomes) < len(self._clients):
                 if not self.stopped:

@@ -16,7 +16,7 @@ WAITS = "waits"
 KILLED = "killed"
 """The label of a client's end by SIGKILL, at the seam where it stood."""
 
-_STEP = re.compile(r"P([1-9][0-9]*):([a-z][a-z-]*)")
+_STEP = re.compile(r"P([1-9][0-9]*):([a-z][a-z0-9-]*)")
 
 
 @dataclass(frozen=True, slots=True)

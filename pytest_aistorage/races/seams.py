@@ -22,11 +22,14 @@ __all__ = ["Failpoints", "FileSeams", "Pause", "Seams", "Watch"]
 class Pause(Protocol):
     """What a watch tells its client's controller."""
 
-    def stop(self, did: str | None) -> None:
+    def stop(self, did: str | None) -> object:
         """Stand still until the next step is granted.
 
         Args:
             did: the label of the step that ends here; None where there was none yet.
+
+        Returns:
+            What was said with the grant; None: nothing.
         """
 
     def wait(self) -> None:

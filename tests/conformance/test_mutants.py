@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import Phase, settings
 from mutants import MUTANTS, Delegating, Mutant
 
 from pytest_aistorage import open_storage
+from pytest_aistorage.conformance import shrinking
 from pytest_aistorage.conformance.contract import (
     AIStorageContract,
     Clients,
@@ -26,6 +28,7 @@ from pytest_aistorage.conformance.contract import (
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let Hypothesis find a fault without making it small or keeping it, and wait briefly for an expiry."""
     monkeypatch.setattr(expiry, "_PATIENCE", 0.3)
+    monkeypatch.setattr(shrinking, "_BUDGET", 0)
     before = settings.get_current_profile_name()
     settings.register_profile("mutants", settings(), phases=[Phase.explicit, Phase.generate])
     settings.load_profile("mutants")
@@ -41,11 +44,16 @@ def _run(test: str, storage: type[Delegating], tmp_path: Path) -> None:
         if not_applicable(method, good.capabilities) or getattr(storage, "scheme", "") == "sqlite":
             url = f"sqlite:///{tmp_path}/good.db"
     opener: Any = functools.partial(storage, url)
-    with Clients(opener) as clients:
+    with open_storage(url) as stored, Clients(opener) as clients:
+
+        def raw(model_name: str) -> dict[str, Any] | None:
+            record = stored.get_progress(model_name)
+            return None if record is None else dataclasses.asdict(record)
+
         storage_under_test = clients.open()
         assert not_applicable(method, clients.capabilities) is None
         wanted = method.__code__.co_varnames[1 : method.__code__.co_argcount]
-        given = {"storage": storage_under_test, "clients": clients}
+        given = {"storage": storage_under_test, "clients": clients, "ai_storage_raw": raw}
         method(**{name: given[name] for name in wanted})
 
 

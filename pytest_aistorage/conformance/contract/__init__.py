@@ -13,9 +13,14 @@ from .describing import DescribingContract
 from .deviations import deviation, guard_overrides
 from .expiry import ExpiryContract
 from .hooks import Crashable, RawReader
+from .interleavings import InterleavingContract
 from .latencies import LatencyContract
 from .listings import ListingContract
+from .names import NameContract
+from .ownership import OwnershipContract
+from .paging import PagingContract
 from .queries import QueryContract
+from .raw import RawContract
 from .records import RecordContract
 from .sequences import SequenceContract
 from .sharing import SharingContract
@@ -37,17 +42,22 @@ __all__ = [
 
 class AIStorageContract(
     RecordContract,
+    NameContract,
+    OwnershipContract,
     VersionContract,
     CompareAndSetContract,
     UpdateContract,
     BatchContract,
     ListingContract,
     QueryContract,
+    PagingContract,
     ExpiryContract,
     BadInputContract,
     SharingContract,
+    InterleavingContract,
     ClosingContract,
     SequenceContract,
+    RawContract,
     DescribingContract,
     LatencyContract,
 ):
