@@ -127,7 +127,7 @@ def _late(witness: Witness, history: History, those: Sequence[Operation], faults
     if reader.source == "cache":
         return "stale cache"
     overwriter = _newest_before(reader, those)
-    if overwriter is not None and _rolled_back(overwriter, history, those):
+    if overwriter is not None and _rolled_back(overwriter, reader, history, those):
         return "cross-key rollback"
     if _is_absent(reader):
         return "vanished record"
@@ -192,8 +192,11 @@ def _newest_before(reader: Operation, those: Sequence[Operation]) -> Operation |
     return max(found, key=lambda operation: (operation.version or 0, operation.called)) if found else None
 
 
-def _rolled_back(lost: Operation, history: History, those: Sequence[Operation]) -> bool:
-    """Whether nobody saw a change again once it was over, and a change of another model overlapped it."""
+def _rolled_back(lost: Operation, reader: Operation, history: History, those: Sequence[Operation]) -> bool:
+    """Whether nobody saw a change again once it was over, and a change of another model can have undone it.
+
+    That one was under way when the change returned, and had begun when what was read was still there to be copied.
+    """
     assert lost.returned is not None
     for operation in those:
         version = _seen(operation)
@@ -203,13 +206,30 @@ def _rolled_back(lost: Operation, history: History, those: Sequence[Operation]) 
             version is None and operation.kind == "get" and operation.value == lost.value
         ):
             return False
+    replaced = _replaced_at(reader, lost, those)
     return any(
         operation.model_name
         and operation.model_name != lost.model_name
         and operation.kind in ("save", "update", "delete")
         and operation.outcome == "ok"
-        and operation.called <= lost.returned
+        and operation.called <= replaced
         and operation.returned is not None
-        and operation.returned >= lost.called
+        and operation.returned >= lost.returned
         for operation in history.operations
     )
+
+
+def _replaced_at(reader: Operation, lost: Operation, those: Sequence[Operation]) -> int:
+    """When what was read had surely been replaced: the first return of a change to a later version."""
+    seen = _seen(reader)
+    returns = [
+        operation.returned
+        for operation in those
+        if operation.kind != "get"
+        and operation.outcome == "ok"
+        and operation.returned is not None
+        and seen is not None
+        and operation.version is not None
+        and operation.version > seen
+    ]
+    return min([*returns, lost.returned or lost.called])
