@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from ...capabilities import Capability
 from ...errors import InvalidProgressError
 from ...progress import AIProgress
 from ...storage import AIStorage, Change
 from .checks import difference, names_of
-from .clients import ContractBase
+from .clients import Clients, ContractBase
 
 __all__ = ["BadInputContract"]
 
@@ -69,6 +70,9 @@ _METADATA: list[tuple[Any, Any]] = [
     *(({bad: 1}, bad) for bad in (1, None, True, 1.5, b"k", ("a", "b"), "a\0", "\ud800")),
     ({"a": [1, {"b": [_NAN]}]}, _NAN),
     ({"a": {"b": {2: 1}}}, 2),
+    ({"a": {None: 1}}, None),
+    ({"a": [{True: 1}]}, True),
+    *(({"k": [bad]}, bad) for bad in (2**63, -(2**63) - 1, (1,), b"bytes", "a\0", "\udc80")),
 ]
 
 
@@ -101,6 +105,10 @@ class BadInputContract(ContractBase):
         names = names_of(storage.load_progress())
         if names != ["m"]:
             wrong.append(f"models are stored that must not be: {names}")
+        for name, version in (("m", 2), ("other", 1)):
+            got = storage.save_progress(dataclasses.replace(_GOOD, model_name=name)).version
+            if got != version:
+                wrong.append(f"the next save of {name!r} took version {got} instead of {version}")
         if wrong:
             pytest.fail("\n".join(wrong), pytrace=False)
 
@@ -195,8 +203,8 @@ class BadInputContract(ContractBase):
         if wrong or (changed := difference(before, storage.get_progress("m"))):
             pytest.fail("\n".join(wrong) or f"what was stored has changed:\n{changed}", pytrace=False)
 
-    def test_bad_name_is_refused_by_every_operation(self, storage: AIStorage) -> None:
-        """get, delete and update refuse a bad name as save does."""
+    def test_bad_name_is_refused_by_every_operation(self, storage: AIStorage, clients: Clients) -> None:
+        """get, delete, update and, where there is expiry, expire_now refuse a bad name as save does."""
         storage.save_progress(_GOOD)
         wrong: list[str] = []
         for name in _NAMES:
@@ -205,6 +213,8 @@ class BadInputContract(ContractBase):
                 "delete_progress": functools.partial(storage.delete_progress, name),
                 "update_progress": functools.partial(storage.update_progress, name, _always(_GOOD)),
             }
+            if Capability.EXPIRY in clients.capabilities:
+                actions["expire_now"] = functools.partial(storage.expire_now, name)
             for way, action in actions.items():
                 wrong += self._wrong(f"{way}({_brief(name)})", action, "model_name", name)
         if wrong:

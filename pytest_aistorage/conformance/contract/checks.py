@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from ...errors import AIStorageError
 from ...progress import AIProgress
-from ...queries import same_json
 from ...storage import AIStorage
 from ...validation import checked_progress
 from ..effort import active
@@ -33,6 +32,7 @@ __all__ = [
     "moment",
     "names_of",
     "refused",
+    "shown",
     "writing",
 ]
 
@@ -47,6 +47,7 @@ STAMPS = ("version", "created_at", "updated_at")
 """What the storage adds."""
 
 _PATIENCE = 60.0  # seconds that one write may take
+_SHOWN = 600
 
 E = TypeVar("E", bound=AIStorageError)
 
@@ -58,18 +59,53 @@ def difference(wanted: AIProgress, got: object, fields: Iterable[str] = (*FIELDS
     lines = []
     for field in fields:
         expected, actual = getattr(wanted, field), getattr(got, field)
-        if isinstance(actual, float) and actual == 0.0:
-            same = same_json(expected, actual) and str(expected) == str(actual)  # 0.0 == -0.0
-        else:
-            same = same_json(expected, actual)
-        if same and hasattr(expected, "utcoffset"):
-            same = expected.utcoffset() == actual.utcoffset()
-        if not same:
-            lines.append(
-                f"  {field}: expected {expected!r} ({type(expected).__name__}), "
-                f"got {actual!r} ({type(actual).__name__})"
-            )
+        if not _same(expected, actual):
+            lines += _told(field, expected, actual)
     return "\n".join(lines)
+
+
+def _same(expected: Any, actual: Any) -> bool:
+    """Compare two values of a record with their types; 0.0 is not -0.0, and a moment in UTC not one elsewhere."""
+    if type(expected) is not type(actual):
+        return False
+    if isinstance(expected, dict):
+        return expected.keys() == actual.keys() and all(_same(expected[key], actual[key]) for key in expected)
+    if isinstance(expected, list):
+        return len(expected) == len(actual) and all(map(_same, expected, actual))
+    if isinstance(expected, datetime):
+        return bool(expected == actual and expected.utcoffset() == actual.utcoffset())
+    return bool(expected == actual) and (expected != 0 or str(expected) == str(actual))
+
+
+_ABSENT = object()
+_TOLD = 3  # places in metadata that a message names
+
+
+def _told(place: str, expected: object, actual: object) -> list[str]:
+    """Say where in a value two differ, the innermost places only."""
+    if type(expected) is type(actual) and isinstance(expected, (dict, list)):
+        assert isinstance(actual, (dict, list))
+        ours = expected if isinstance(expected, dict) else dict(enumerate(expected))
+        theirs = actual if isinstance(actual, dict) else dict(enumerate(actual))
+        lines: list[str] = []
+        for key in [*ours, *(key for key in theirs if key not in ours)]:
+            one, other = ours.get(key, _ABSENT), theirs.get(key, _ABSENT)
+            if one is _ABSENT or other is _ABSENT or not _same(one, other):
+                lines += _told(f"{place}[{shown(key)}]", one, other)
+            if len(lines) > _TOLD:
+                return [*lines[:_TOLD], f"  {place}: and more"]
+        return lines
+    said, came = (
+        "nothing" if value is _ABSENT else f"{shown(value)} ({type(value).__name__})"
+        for value in (expected, actual)
+    )
+    return [f"  {place}: expected {said}, got {came}"]
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: whole, unless it takes more than some lines."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
 def check_same(done: str, wanted: AIProgress, got: object, *, stamps: bool = False) -> AIProgress:

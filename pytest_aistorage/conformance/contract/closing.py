@@ -11,8 +11,9 @@ from ...capabilities import Capability
 from ...errors import StorageUnavailableError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
-from .checks import check_same, check_unchanged, found
+from .checks import check_names, check_same, check_unchanged, found
 from .clients import Clients, ContractBase, requires
+from .describing import health_of
 
 __all__ = ["ClosingContract"]
 
@@ -35,7 +36,7 @@ class ClosingContract(ContractBase):
         for _ in range(2):
             clients.open().close()
 
-    def test_operations_after_close_raise(self, storage: AIStorage) -> None:
+    def test_operations_after_close_raise(self, storage: AIStorage, clients: Clients) -> None:
         """After close every operation raises StorageUnavailableError."""
         storage.save_progress(_M)
         storage.close()
@@ -50,6 +51,8 @@ class ClosingContract(ContractBase):
             "query_progress": lambda: storage.query_progress(ProgressQuery()),
             "get_storage_info": lambda: storage.get_storage_info(),
         }
+        if Capability.EXPIRY in clients.capabilities:
+            operations["expire_now"] = lambda: storage.expire_now("m")
         wrong = []
         for name, operation in operations.items():
             try:
@@ -63,10 +66,26 @@ class ClosingContract(ContractBase):
         if wrong:
             pytest.fail("\n".join(wrong), pytrace=False)
 
-    def test_health_check_is_false_after_close(self, storage: AIStorage) -> None:
-        """health_check of a closed storage is False, and does not raise."""
+    def test_iteration_does_not_end_early_at_a_close(self, storage: AIStorage) -> None:
+        """An iteration that is caught by close raises, or yields all the same: a part is never taken for all."""
+        names = [f"m{index:02}" for index in range(20)]
+        storage.save_many(AIProgress(model_name=name, mse=0.5) for name in names)
+        records = storage.iter_progress(batch_size=1)
+        seen = [next(records)]
         storage.close()
-        assert storage.health_check() is False, "health_check of a closed storage is not False"
+        try:
+            seen += records
+        except StorageUnavailableError:
+            return
+        check_names(
+            "iter_progress(batch_size=1), closed behind the first of 20, and gone on with", names, seen
+        )
+
+    def test_health_check_is_false_after_close(self, storage: AIStorage) -> None:
+        """health_check of a closed storage is False, and does not raise; it does not hang either."""
+        storage.close()
+        healthy = health_of(storage, "a closed storage")
+        assert healthy is False, f"health_check of a closed storage returned {healthy!r}"
 
     def test_close_leaves_other_clients_alone(self, storage: AIStorage, clients: Clients) -> None:
         """Closing one client breaks no other client of the same store."""

@@ -10,12 +10,14 @@ from ...capabilities import Capability
 from ...errors import VersionConflictError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
-from .checks import check_same, check_unchanged, found, refused
+from .checks import check_names, check_same, check_unchanged, found, refused
 from .clients import ContractBase, requires
 
 __all__ = ["CompareAndSetContract"]
 
 _M = AIProgress(model_name="m", mse=0.5)
+# Numbers that are 2 when they are cut to so many bits; 2**53 + 2 rounded by one.
+_WRAPPED = (2 + 2**8, 2 + 2**16, 2 + 2**31, 2 + 2**32, 2**53 + 3, 2**63 - 1)
 _NEW = dataclasses.replace(_M, mse=0.25, metadata={"new": True})
 
 
@@ -27,6 +29,12 @@ def _check_conflict(conflict: VersionConflictError, expected: int, actual: int, 
             f"got {got}",
             pytrace=False,
         )
+
+
+def _check_absent(storage: AIStorage, done: str) -> None:
+    got = storage.get_progress("m")
+    assert got is None, f"{done} conflicted, and yet get_progress returns {got!r}"
+    check_names(f"load_progress after {done}", [], storage.load_progress())
 
 
 class CompareAndSetContract(ContractBase):
@@ -47,12 +55,16 @@ class CompareAndSetContract(ContractBase):
         """A save that expects another version raises VersionConflictError with its fields; nothing is written."""
         storage.save_progress(_M)
         before = storage.save_progress(_M)
-        for expected in (0, 1, 3, 2**63 - 1):
+        for expected in (0, 1, 3, 4, *_WRAPPED):
             done = f"save with expected_version={expected} of a record with version 2"
             with refused(VersionConflictError, done) as caught:
                 storage.save_progress(_NEW, expected_version=expected)
             _check_conflict(caught[0], expected, 2, done)
             check_unchanged(storage, before, done)
+        done = "save of the stored record itself with expected_version=1, which is 2"
+        with refused(VersionConflictError, done):
+            storage.save_progress(before, expected_version=1)
+        check_unchanged(storage, before, done)
 
     def test_zero_creates(self, storage: AIStorage) -> None:
         """expected_version=0 saves a model that does not exist."""
@@ -69,12 +81,12 @@ class CompareAndSetContract(ContractBase):
 
     def test_absent_model_conflicts(self, storage: AIStorage) -> None:
         """A save that expects a version of a model that never was conflicts with actual 0."""
-        for expected in (1, 7):
+        for expected in (1, 2, 7, *_WRAPPED):
             done = f"save of a new model with expected_version={expected}"
             with refused(VersionConflictError, done) as caught:
                 storage.save_progress(_M, expected_version=expected)
             _check_conflict(caught[0], expected, 0, done)
-            assert storage.get_progress("m") is None, f"{done} conflicted, and wrote the record all the same"
+            _check_absent(storage, done)
 
     def test_deleted_model_conflicts(self, storage: AIStorage) -> None:
         """A save that expects any version of a deleted model conflicts with actual 0, the delete's included."""
@@ -85,7 +97,7 @@ class CompareAndSetContract(ContractBase):
             with refused(VersionConflictError, done) as caught:
                 storage.save_progress(_NEW, expected_version=expected)
             _check_conflict(caught[0], expected, 0, done)
-            assert storage.get_progress("m") is None, f"{done} conflicted, and wrote the record all the same"
+            _check_absent(storage, done)
 
     @requires(Capability.VERSIONS_NEVER_REUSED)
     def test_reborn_model_is_not_taken_for_the_old_one(self, storage: AIStorage) -> None:
@@ -149,7 +161,7 @@ class CompareAndSetContract(ContractBase):
     def test_delete_with_other_version_conflicts(self, storage: AIStorage) -> None:
         """A delete that expects another version raises VersionConflictError; the record stays."""
         before = storage.save_progress(_M)
-        for expected in (0, 2, 3):
+        for expected in (0, 2, 3, 1 + 2**8, 1 + 2**16, 1 + 2**32):
             done = f"delete with expected_version={expected} of a record with version 1"
             with refused(VersionConflictError, done) as caught:
                 storage.delete_progress("m", expected_version=expected)

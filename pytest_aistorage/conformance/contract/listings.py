@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 from hypothesis import strategies as st
 
 from ...capabilities import Capability
 from ...errors import InvalidProgressError
-from ...progress import AIProgress
+from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
 from .. import strategies
 from .checks import check_names, check_same, explore, refused, writing
-from .clients import Clients, ContractBase, requires
+from .clients import Clients, ContractBase, inconclusive, requires
 
 __all__ = ["ListingContract"]
 
@@ -61,15 +62,30 @@ class ListingContract(ContractBase):
     def test_iteration_yields_each_once_for_every_batch_size(self, storage: AIStorage) -> None:
         """Iteration yields each model once where the number is below, at and beyond the batch size."""
         names = _saved(storage, *(f"m{index:03}" for index in range(24)))
-        for batch_size in (1, 2, 5, 8, 12, 23, 24, 25, 10**9):
+        for batch_size in (1, 2, 5, 8, 12, 23, 24, 25, 2**31 - 1, 2**31, 2**63, 10**30):
             done = f"iter_progress(batch_size={batch_size}) of {len(names)} models"
             check_names(done, names, storage.iter_progress(batch_size=batch_size))
 
     def test_listing_of_many_models_is_complete(self, storage: AIStorage) -> None:
-        """More models than one batch of any backend are all listed."""
-        names = _saved(storage, *(f"m{index:05}" for index in range(1001)))
-        check_names("load_progress of 1001 models", names, storage.load_progress())
-        check_names("iter_progress of 1001 models", names, storage.iter_progress())
+        """More models than one batch of any backend are all listed, and counted."""
+        names = _saved(storage, *(f"m{index * 2654435761 % 2**32:08x}" for index in range(2003)))
+        # Some come back later, so that no order of insertion is the order of the names.
+        for name in names[::400]:
+            storage.delete_progress(name)
+            _saved(storage, name)
+        check_names("load_progress of 2003 models", names, storage.load_progress())
+        check_names("query_progress of 2003 models", names, storage.query_progress(ProgressQuery()))
+        check_names(
+            "query_progress(limit=1500) of 2003 models",
+            names[:1500],
+            storage.query_progress(ProgressQuery(limit=1500)),
+        )
+        for batch_size in (100, 1000, 2002, 2003):
+            done = f"iter_progress(batch_size={batch_size}) of 2003 models"
+            check_names(done, names, storage.iter_progress(batch_size=batch_size))
+        check_names("iter_progress() of 2003 models", names, storage.iter_progress())
+        count = storage.get_storage_info().model_count
+        assert count == 2003, f"get_storage_info of 2003 models: model_count is {count}"
 
     def test_bad_batch_size_is_refused(self, storage: AIStorage) -> None:
         """A batch size that is no int from 1 up is refused at the call, not with the first record."""
@@ -101,6 +117,73 @@ class ListingContract(ContractBase):
         assert not counts, f"models that were there throughout, and how often each was yielded: {counts}"
         assert len(seen) == len(set(seen)), f"yielded twice: {sorted(n for n in seen if seen.count(n) > 1)}"
         assert seen == sorted(seen), f"yielded out of order: {seen}"
+
+    def test_iteration_goes_on_where_its_last_record_is_deleted(self, storage: AIStorage) -> None:
+        """Whoever deletes each model that an iteration yields meets all of them."""
+        for batch_size in (1, 2, 3, 7, 1000):
+            names = _saved(storage, *(f"m{index}" for index in range(7)))
+            done = f"iter_progress(batch_size={batch_size}), where each record is deleted once it was yielded"
+            seen = []
+            for record in storage.iter_progress(batch_size=batch_size):
+                assert record is not None, f"{done}: yielded None"
+                seen.append(record)
+                storage.delete_progress(record.model_name)
+            check_names(done, names, seen)
+            check_names(f"load_progress after {done}", [], storage.load_progress())
+
+    def test_iterations_do_not_share_their_place(self, storage: AIStorage, clients: Clients) -> None:
+        """Several iterations at once, of one client or of two, each yield every model once."""
+        names = _saved(storage, *(f"m{index}" for index in range(7)))
+        iterations = [
+            storage.iter_progress(batch_size=2),
+            storage.iter_progress(batch_size=3),
+            clients.open().iter_progress(batch_size=2),
+        ]
+        seen: list[list[AIProgress]] = [[] for _ in iterations]
+        for _ in names:
+            for records, yielded in zip(iterations, seen, strict=True):
+                if (record := next(records, None)) is not None:
+                    yielded.append(record)
+        for number, yielded in enumerate(seen, start=1):
+            check_names(f"iteration {number} of three in turns", names, yielded)
+
+    def test_iteration_cut_short_leaves_nothing_behind(self, storage: AIStorage, clients: Clients) -> None:
+        """Iterations that are left in the middle hinder neither the next one nor a write."""
+        names = _saved(storage, *(f"m{index}" for index in range(5)))
+        for _ in range(40):  # more than a pool of connections holds
+            check_names("the first of an iteration", names[:1], [next(storage.iter_progress(batch_size=2))])
+        check_names("iter_progress after 40 that were cut short", names, storage.iter_progress(batch_size=2))
+        clients.open().delete_progress(names[0])
+        check_names("load_progress after a delete", names[1:], storage.load_progress())
+
+    def test_iteration_is_in_bounded_memory(self, storage: AIStorage, clients: Clients) -> None:
+        """Iterating over many large records in small batches holds some of them at a time, not all."""
+        if Capability.LINEARIZABLE not in clients.capabilities:
+            inconclusive("a storage that declares no more than a file may have to read it whole")
+        count, length = 100, 8000
+        size = 8 * length  # bytes of a list of that length; its items are ints that Python holds only once
+        for first in range(0, count, 10):
+            storage.save_many(
+                AIProgress(model_name=f"m{index:03}", mse=0.5, metadata={"log": [index] * length})
+                for index in range(first, first + 10)
+            )
+        running = tracemalloc.is_tracing()
+        if not running:
+            tracemalloc.start()
+        try:
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            seen = sum(1 for _ in storage.iter_progress(batch_size=2))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            if not running:
+                tracemalloc.stop()
+        assert seen == count, f"iter_progress(batch_size=2) of {count} models yielded {seen}"
+        # A batch of two, as text, as what it is parsed to and as copies, takes a tenth of this.
+        assert peak - before < count * size / 2, (
+            f"iter_progress(batch_size=2) of {count} records, each with a list of {size} bytes, held "
+            f"{peak - before} bytes at once: expected less than half of what they have together, {count * size}"
+        )
 
     def test_unfinished_iteration_hinders_nobody(self, storage: AIStorage, clients: Clients) -> None:
         """Between batches no transaction is open: others write, and the same client too."""

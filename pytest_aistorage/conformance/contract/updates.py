@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import sqlite3
+from asyncio import CancelledError
+from typing import Any, cast
 
 import pytest
 
-from ...errors import InvalidProgressError
+from ...errors import (
+    AIStorageError,
+    ConfigurationError,
+    CorruptStorageError,
+    InvalidProgressError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+    UnsupportedOperationError,
+    VersionConflictError,
+)
 from ...progress import AIProgress
-from ...storage import AIStorage
+from ...storage import AIStorage, Change
 from .checks import check_same, check_unchanged, refused
 from .clients import Clients, ContractBase
 
@@ -20,6 +31,33 @@ _M = AIProgress(model_name="m", mse=0.5, metadata={"epoch": 1})
 
 class _StopNow(BaseException):
     """What a change may raise that is no Exception, as KeyboardInterrupt is none."""
+
+
+def _errors() -> list[Exception]:
+    """What a change may raise; some of it a storage catches where it comes from itself."""
+    return [
+        *(LookupError("mine"), KeyError("m"), IndexError("mine"), ValueError("mine"), TypeError("mine")),
+        *(AttributeError("mine"), AssertionError("mine"), ZeroDivisionError("mine"), RuntimeError("mine")),
+        *(OSError("mine"), ConnectionError("mine"), TimeoutError("mine"), BrokenPipeError("mine")),
+        *(StopIteration("mine"), RecursionError("mine"), MemoryError("mine"), NotImplementedError("mine")),
+        *(UnicodeDecodeError("utf-8", b"x", 0, 1, "mine"), sqlite3.OperationalError("database is locked")),
+        *(AIStorageError("mine"), InvalidProgressError("f", 1, "mine"), VersionConflictError("m", 1, 2)),
+        *(StorageUnavailableError("mine"), OutcomeUnknownError("mine"), CorruptStorageError("mine")),
+        *(UnsupportedOperationError("mine"), ConfigurationError("mine"), Exception("mine")),
+    ]
+
+
+def _check_raised(
+    storage: AIStorage, model_name: str, change: Change, error: BaseException, done: str
+) -> None:
+    """Fail unless an update raises this very object."""
+    try:
+        returned = storage.update_progress(model_name, change)
+    except BaseException as caught:
+        if caught is not error:
+            pytest.fail(f"{done}: raised {caught!r} instead of the very same object", pytrace=False)
+    else:
+        pytest.fail(f"{done}: raised nothing and returned {returned!r}", pytrace=False)
 
 
 class UpdateContract(ContractBase):
@@ -43,6 +81,23 @@ class UpdateContract(ContractBase):
         check_same("update_progress returned", wanted, returned)
         check_same("get_progress after update_progress", returned, storage.get_progress("m"), stamps=True)
 
+    def test_result_of_change_is_stored_not_its_argument(self, storage: AIStorage) -> None:
+        """What is stored is what the change returns; what it does to its argument on the way is not."""
+        storage.save_progress(dataclasses.replace(_M, metadata={"epoch": 1, "kept": [1]}))
+
+        def change(current: AIProgress | None) -> AIProgress:
+            assert current is not None, "the change of a stored model got None"
+            mine = cast(dict[str, Any], current.metadata)
+            mine["tampered"] = True
+            mine["kept"].append("tampered")
+            return dataclasses.replace(_M, metadata={"epoch": 2})
+
+        returned = storage.update_progress("m", change)
+        done = "update_progress whose change alters its argument and returns another record"
+        wanted = dataclasses.replace(_M, metadata={"epoch": 2})
+        check_same(f"{done} returned", wanted, returned)
+        check_same(f"{done}, then get_progress", wanted, storage.get_progress("m"))
+
     def test_change_of_an_absent_model_gets_none(self, storage: AIStorage) -> None:
         """The change of a model that does not exist, or no longer, gets None; its result is stored."""
         seen: list[AIProgress | None] = []
@@ -59,51 +114,44 @@ class UpdateContract(ContractBase):
         check_same("update_progress of a deleted model", _M, storage.get_progress("m"))
 
     def test_exception_of_change_propagates_unchanged(self, storage: AIStorage) -> None:
-        """What the change raises comes out as the same object, not wrapped, and nothing is written."""
-        before = storage.save_progress(_M)
-        # An application's own errors, among them those that storages and drivers raise, too.
-        for error in (
-            LookupError("mine"),
-            OSError("mine"),
-            ValueError("mine"),
-            InvalidProgressError("f", 1, "mine"),
-        ):
+        """What the change raises comes out as the same object, not wrapped, and nothing is written.
 
-            def change(current: AIProgress | None, raised: Exception = error) -> AIProgress:
+        An application's own errors come out, and those that storages and drivers raise and might retry, too.
+        """
+        before = storage.save_progress(_M)
+        cause = RuntimeError("the cause")
+        for error in _errors():
+            error.__cause__ = cause
+
+            def change(current: AIProgress | None, raised: BaseException = error) -> AIProgress:
                 raise raised
 
             done = f"update_progress whose change raises {error!r}"
-            try:
-                returned = storage.update_progress("m", change)
-            except Exception as caught:
-                if caught is not error:
-                    pytest.fail(f"{done}: raised {caught!r} instead of the very same object", pytrace=False)
-            else:
-                pytest.fail(f"{done}: raised nothing and returned {returned!r}", pytrace=False)
+            _check_raised(storage, "m", change, error, done)
+            assert error.__cause__ is cause, f"{done}: its __cause__ became {error.__cause__!r}"
             check_unchanged(storage, before, done)
-            with pytest.raises(type(error)):
-                storage.update_progress("absent", change)
-            assert storage.get_progress("absent") is None, f"{done} of an absent model created it"
+            _check_raised(storage, "absent", change, error, f"{done}, of an absent model")
+            got = storage.get_progress("absent")
+            assert got is None, f"{done}, of an absent model, created {got!r}"
 
     def test_base_exception_of_change_propagates(self, storage: AIStorage, clients: Clients) -> None:
         """An exit or an interrupt in the change comes out, nothing is written, and the storage works on."""
         before = storage.save_progress(_M)
-        stop = _StopNow("now")
+        other = clients.open()
+        for stop in (_StopNow("now"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), CancelledError()):
 
-        def change(current: AIProgress | None) -> AIProgress:
-            raise stop
+            def change(current: AIProgress | None, raised: BaseException = stop) -> AIProgress:
+                raise raised
 
-        done = "update_progress whose change raises a BaseException"
-        try:
-            storage.update_progress("m", change)
-        except _StopNow as caught:
-            if caught is not stop:
-                pytest.fail(f"{done}: raised another object, {caught!r}", pytrace=False)
-        else:
-            pytest.fail(f"{done}: raised nothing", pytrace=False)
-        check_unchanged(storage, before, done)
-        assert clients.open().save_progress(_M).version == 2, f"{done}: a save by another client afterwards"
-        assert storage.save_progress(_M).version == 3, f"{done}: a save by the same client afterwards"
+            done = f"update_progress whose change raises {stop!r}"
+            _check_raised(storage, "m", change, stop, done)
+            check_unchanged(storage, before, done)
+            for who, client in (("another client", other), ("the same client", storage)):
+                version = before.version + 1
+                before = client.update_progress("m", lambda current: current or _M)
+                assert before.version == version, (
+                    f"{done}, then an update by {who}: expected version {version}, got {before.version}"
+                )
 
     def test_failed_change_holds_no_lock(self, storage: AIStorage, clients: Clients) -> None:
         """After a change that raised, every client can write the model at once."""
@@ -128,6 +176,10 @@ class UpdateContract(ContractBase):
                 storage.update_progress("m", lambda _, returned=result: returned)  # type: ignore[misc]
             assert caught[0].value is result, f"{done}: the error names the value {caught[0].value!r}"
             check_unchanged(storage, before, done)
+        version = storage.save_progress(_M).version
+        assert version == 2, (
+            f"{len(results)} updates that were refused and a save: version {version}, expected 2"
+        )
 
     def test_result_of_another_model_is_refused(self, storage: AIStorage) -> None:
         """A change that returns a record of another model raises InvalidProgressError; neither is written."""
@@ -155,3 +207,5 @@ class UpdateContract(ContractBase):
                 storage.update_progress("m", lambda _, new={field: value}: dataclasses.replace(_M, **new))  # type: ignore[misc]
             assert caught[0].field == field, f"{done}: the error names the field {caught[0].field!r}"
             check_unchanged(storage, before, done)
+        version = storage.save_progress(_M).version
+        assert version == 2, f"{len(bad)} updates that were refused and a save: version {version}, expected 2"

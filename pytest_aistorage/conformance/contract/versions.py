@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from ...capabilities import Capability
 from ...progress import AIProgress
 from ...storage import AIStorage
-from .checks import found, moment
+from .checks import check_unchanged, found, moment
 from .clients import Clients, ContractBase, requires
+from .ways import WAYS_IN, given_to_change
 
 __all__ = ["VersionContract"]
 
@@ -35,28 +37,40 @@ class VersionContract(ContractBase):
     area = "versions"
 
     def test_first_version_is_one(self, storage: AIStorage) -> None:
-        """The first save of a model gives version 1, by each way to save."""
-        assert storage.save_progress(_M).version == 1, "save_progress of a new model"
-        other = dataclasses.replace(_M, model_name="batch")
-        assert storage.save_many([other])[0].version == 1, "save_many of a new model"
-        third = dataclasses.replace(_M, model_name="update")
-        assert storage.update_progress("update", lambda _: third).version == 1, (
-            "update_progress of a new model"
-        )
+        """The first save of a model gives version 1, by each way to save, whatever was asked before."""
+        for way, saved in WAYS_IN.items():
+            progress = dataclasses.replace(_M, model_name=way)
+            storage.get_progress(way)
+            given_to_change(storage, way)
+            storage.delete_progress(way)
+            version = saved(storage, progress).version
+            assert version == 1, (
+                f"get, an update whose change raises, delete, then {way} of a model that never was: "
+                f"expected version 1, got {version}"
+            )
 
     def test_every_change_takes_the_next_version(self, storage: AIStorage) -> None:
-        """Saves, batches and updates each take the next version, which a get reports as well."""
-        changes: dict[str, Callable[[], AIProgress]] = {
-            "save_progress": lambda: storage.save_progress(_M),
-            "update_progress": lambda: storage.update_progress("m", lambda current: current or _M),
-            "save_many": lambda: storage.save_many([_M])[0],
-            "save_progress of the same record": lambda: storage.save_progress(_M),
-        }
-        for version, (change, made) in enumerate(changes.items(), start=1):
-            got = made().version
-            assert got == version, f"{change}: expected version {version}, got {got}"
-            stored = found(storage, "m", change).version
-            assert stored == version, f"get_progress after {change}: expected version {version}, got {stored}"
+        """Saves, batches and updates each take the next version, also of an equal record; a get reports it."""
+        changed = dataclasses.replace(_M, mse=0.25)
+        # Each way comes behind each other one, with the same record and with another.
+        order = [*WAYS_IN, *reversed(list(WAYS_IN)), *WAYS_IN]
+        steps = [(way, progress) for way in order for progress in (_M, _M, changed)]
+        for version, (way, progress) in enumerate(steps, start=1):
+            done = (
+                f"change {version} of a model, {way} of {'an equal' if progress is _M else 'another'} record"
+            )
+            got = WAYS_IN[way](storage, progress).version
+            assert got == version, f"{done}: expected version {version}, got {got}"
+            stored = found(storage, "m", done).version
+            assert stored == version, f"get_progress after {done}: expected version {version}, got {stored}"
+
+    def test_versions_go_on_through_hundreds_of_changes(self, storage: AIStorage) -> None:
+        """Versions are counted one by one beyond a byte and beyond what sorts as text."""
+        for version in range(1, 301):
+            saved = storage.save_progress(_M)
+            assert saved.version == version, f"save {version} of a model took version {saved.version}"
+        stored = found(storage, "m", "300 saves").version
+        assert stored == 300, f"get_progress after 300 saves: expected version 300, got {stored}"
 
     def test_reads_take_no_version(self, storage: AIStorage) -> None:
         """Reading, listing and refused writes leave the version alone."""
@@ -79,23 +93,26 @@ class VersionContract(ContractBase):
 
     def test_stamps_in_the_input_are_ignored(self, storage: AIStorage) -> None:
         """Version and moments of the record that is given to a save have no effect."""
-        long_ago = datetime(2001, 1, 1, tzinfo=UTC)
-        for way in ("save_progress", "save_many", "update_progress"):
-            given = dataclasses.replace(
-                _M, model_name=way, version=77, created_at=long_ago, updated_at=long_ago
-            )
-            for version in (1, 2):
-                if way == "save_progress":
-                    saved = storage.save_progress(given)
-                elif way == "save_many":
-                    saved = storage.save_many([given])[0]
-                else:
-                    saved = storage.update_progress(way, lambda _, new=given: new)  # type: ignore[misc]
-                assert saved.version == version, (
-                    f"{way} of a record with version=77: expected version {version}, got {saved.version}"
+        for stamp in (datetime(2001, 1, 1, tzinfo=UTC), datetime(2901, 1, 1, tzinfo=UTC)):
+            for way, saved_by in WAYS_IN.items():
+                name = f"{way} {stamp.year}"
+                given = dataclasses.replace(
+                    _M, model_name=name, version=77, created_at=stamp, updated_at=stamp
                 )
-                assert saved.created_at != long_ago, f"{way} took created_at from its input"
-                assert saved.updated_at != long_ago, f"{way} took updated_at from its input"
+                for version in (1, 2):
+                    done = f"{way} of a record with version=77 and created_at=updated_at={stamp}"
+                    returned = saved_by(storage, given)
+                    for told, saved in (
+                        (done, returned),
+                        (f"{done}, get_progress", found(storage, name, done)),
+                    ):
+                        assert saved.version == version, (
+                            f"{told}: expected version {version}, got {saved.version}"
+                        )
+                        for field in ("created_at", "updated_at"):
+                            assert moment(saved, field).year not in (2001, 2901), (
+                                f"{told}: {field} was taken from the input: {getattr(saved, field)}"
+                            )
 
     def test_delete_takes_the_next_version(self, storage: AIStorage) -> None:
         """delete_progress returns the version that it took: one more than the record's."""
@@ -108,13 +125,8 @@ class VersionContract(ContractBase):
     def test_versions_go_on_after_a_delete(self, storage: AIStorage) -> None:
         """A deleted model that comes back takes the version after the delete's, by each way to save."""
         expected = 0
-        for way in ("save_progress", "save_many", "update_progress"):
-            if way == "save_progress":
-                saved = storage.save_progress(_M)
-            elif way == "save_many":
-                saved = storage.save_many([_M])[0]
-            else:
-                saved = storage.update_progress("m", lambda _: _M)
+        for way in (*WAYS_IN, *WAYS_IN):
+            saved = WAYS_IN[way](storage, _M)
             expected += 1
             assert saved.version == expected, (
                 f"{way} after {expected - 1} earlier changes, deletes included: "
@@ -123,6 +135,7 @@ class VersionContract(ContractBase):
             expected += 1
             taken = storage.delete_progress("m")
             assert taken == expected, f"delete_progress returned version {taken!r}, expected {expected}"
+            assert storage.delete_progress("m") is None, "the second delete_progress of a model"
 
     @requires(Capability.VERSIONS_NEVER_REUSED, Capability.SURVIVES_CLOSE)
     def test_versions_go_on_after_a_delete_and_close(self, storage: AIStorage, clients: Clients) -> None:
@@ -137,61 +150,70 @@ class VersionContract(ContractBase):
         """created_at stays for the life of the record, through saves, batches and updates."""
         first = storage.save_progress(_M)
         _saved_later(storage, first)
-        ways = {
-            "save_progress": storage.save_progress(_M),
-            "save_many": storage.save_many([_M])[0],
-            "update_progress": storage.update_progress("m", lambda current: current or _M),
-            "get_progress": found(storage, "m", "saves"),
-        }
+        ways = {way: saved_by(storage, _M) for way, saved_by in WAYS_IN.items()}
+        ways["get_progress"] = found(storage, "m", "saves")
         for way, record in ways.items():
             assert record.created_at == first.created_at, (
                 f"{way} moved created_at from {first.created_at} to {record.created_at}"
             )
 
     def test_created_at_is_new_after_a_delete(self, storage: AIStorage) -> None:
-        """A model that comes back after its delete has a created_at of its own."""
-        first = storage.save_progress(_M)
-        _saved_later(storage, first)
-        storage.delete_progress("m")
-        reborn = storage.save_progress(_M)
-        assert moment(reborn, "created_at") > moment(first, "created_at"), (
-            f"the reborn record kept created_at {first.created_at}"
-        )
+        """A model that comes back after its delete has a created_at of its own, by each way to save."""
+        for way, saved_by in WAYS_IN.items():
+            first = storage.save_progress(_M)
+            _saved_later(storage, first)
+            storage.delete_progress("m")
+            reborn = saved_by(storage, _M)
+            assert moment(reborn, "created_at") > moment(first, "created_at"), (
+                f"save, delete, {way}: the reborn record kept created_at {first.created_at}"
+            )
 
     def test_updated_at_moves_on(self, storage: AIStorage) -> None:
-        """updated_at moves on with saves, batches and updates."""
+        """updated_at moves on with saves, batches and updates, also where the record stays as it was."""
         record = _saved_later(storage, storage.save_progress(_M))
-        for way in ("save_many", "update_progress"):
+        for way, saved_by in WAYS_IN.items():
             before = record
             for _ in range(2000):
-                if way == "save_many":
-                    record = storage.save_many([_M])[0]
-                else:
-                    record = storage.update_progress("m", lambda current: current or _M)
+                record = saved_by(storage, _M)
                 if moment(record, "updated_at") > moment(before, "updated_at"):
                     break
             else:
-                raise AssertionError(f"2000 times {way} left updated_at at {before.updated_at}")
+                pytest.fail(f"2000 times {way} left updated_at at {before.updated_at}", pytrace=False)
 
     def test_updated_at_never_decreases(self, storage: AIStorage) -> None:
         """No change sets updated_at back, and it is never before created_at."""
-        last = storage.save_progress(_M)
-        for _ in range(30):
-            record = storage.save_progress(_M)
-            assert moment(record, "updated_at") >= moment(last, "updated_at"), (
-                f"a save set updated_at back from {last.updated_at} to {record.updated_at}"
-            )
-            assert moment(record, "updated_at") >= moment(record, "created_at"), (
-                f"updated_at {record.updated_at} is before created_at {record.created_at}"
-            )
-            last = record
+        last = None
+        for _ in range(8):
+            for way, saved_by in WAYS_IN.items():
+                record = saved_by(storage, _M)
+                assert moment(record, "updated_at") >= moment(record, "created_at"), (
+                    f"{way}: updated_at {record.updated_at} is before created_at {record.created_at}"
+                )
+                if last is not None:
+                    assert moment(record, "updated_at") >= moment(last, "updated_at"), (
+                        f"{way} set updated_at back from {last.updated_at} to {record.updated_at}"
+                    )
+                last = record
+
+    def test_a_change_leaves_the_stamps_of_other_models_alone(self, storage: AIStorage) -> None:
+        """No save, batch, update or delete of one model moves the stamps of another."""
+        bystander = storage.save_progress(dataclasses.replace(_M, model_name="bystander"))
+        for way, saved_by in WAYS_IN.items():
+            _saved_later(storage, saved_by(storage, _M))
+            saved_by(storage, _M)
+            check_unchanged(storage, bystander, f"{way} of another model")
+            storage.delete_progress("m")
+            check_unchanged(storage, bystander, "delete_progress of another model")
 
     def test_moments_are_now_in_utc(self, storage: AIStorage) -> None:
         """created_at and updated_at are aware, in UTC, and now, give or take a server's clock."""
-        before = datetime.now(UTC) - _SKEW
-        record = storage.save_progress(_M)
-        after = datetime.now(UTC) + _SKEW
-        for field in ("created_at", "updated_at"):
-            stamp = moment(record, field)
-            assert stamp.utcoffset() == timedelta(0), f"{field} is not in UTC: {stamp!r}"
-            assert before <= stamp <= after, f"{field} is {stamp}, and now it is {datetime.now(UTC)}"
+        for way, saved_by in WAYS_IN.items():
+            for again in ("a new model", "the same model"):
+                before = datetime.now(UTC) - _SKEW
+                record = saved_by(storage, dataclasses.replace(_M, model_name=way))
+                after = datetime.now(UTC) + _SKEW
+                for field in ("created_at", "updated_at"):
+                    stamp = moment(record, field)
+                    told = f"{way} of {again}: {field}"
+                    assert stamp.utcoffset() == timedelta(0), f"{told} is not in UTC: {stamp!r}"
+                    assert before <= stamp <= after, f"{told} is {stamp}, and now it is {datetime.now(UTC)}"
