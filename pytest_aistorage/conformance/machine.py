@@ -23,7 +23,7 @@ from .shrinking import smallest
 from .stage import Performance, Stage
 from .strategies import ORDERS
 
-__all__ = ["Disagreement", "check_sequences"]
+__all__ = ["OPERATIONS", "Disagreement", "check_sequences"]
 
 # Sequences of one run of Hypothesis: what comes behind the tenth is mostly a variation of an earlier one.
 _FRESH = 9
@@ -37,9 +37,9 @@ _FIELDS = st.fixed_dictionaries(
 )
 _BATCH_SIZE = st.sampled_from([1, 1, 2, 3, 1000])
 
-# How often each operation comes, and what it is given beside the client. No rule for each: Hypothesis would leave
-# out half of them in every sequence, and most faults need a write, a delete and a read.
-_OPERATIONS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
+# No rule for each: Hypothesis would leave out half of them in every sequence, and most faults need a write, a
+# delete and a read.
+OPERATIONS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "get": (3, {"name": _NAME}),
     "save": (
         5,
@@ -107,6 +107,7 @@ _OPERATIONS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         },
     ),
 }
+"""How often each operation comes, and what it is given beside the client."""
 
 
 @st.composite
@@ -116,9 +117,9 @@ def _operations(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return what, draw(_ARGUMENTS[what])
 
 
-_WEIGHTED = st.sampled_from([what for what, (weight, _) in _OPERATIONS.items() for _ in range(weight)])
+_WEIGHTED = st.sampled_from([what for what, (weight, _) in OPERATIONS.items() for _ in range(weight)])
 _ARGUMENTS = {
-    what: st.fixed_dictionaries({"client": _CLIENT, **given}) for what, (_, given) in _OPERATIONS.items()
+    what: st.fixed_dictionaries({"client": _CLIENT, **given}) for what, (_, given) in OPERATIONS.items()
 }
 
 

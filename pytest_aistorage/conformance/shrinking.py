@@ -94,7 +94,8 @@ class _Shrinker:
         return self._fails(self.best.names, (*kept[:position], operation, *kept[position + 1 :]))
 
     def _take_plainer_names(self) -> None:
-        if self._fails(NAMES[: len(self.best.names)], self.best.operations):
+        plainest = NAMES[: len(self.best.names)]
+        if self.best.names == plainest or self._fails(plainest, self.best.operations):
             return
         for position in range(len(self.best.names)):
             for plain in NAMES[: NAMES.index(self.best.names[position])]:

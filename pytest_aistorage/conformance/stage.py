@@ -48,6 +48,8 @@ class Stage:
         operations: how many have been done, all sequences together.
     """
 
+    _numbers = itertools.count()  # one for all: a store may be used by several runs
+
     def __init__(
         self,
         opener: Callable[[], AIStorage],
@@ -56,7 +58,6 @@ class Stage:
     ) -> None:
         self._opener = opener
         self._raw = raw
-        self._numbers = itertools.count()
         self.left: set[str] = set()
         self.capabilities = capabilities
         self.failure: Failure | None = None
@@ -89,7 +90,8 @@ class Performance:
         self.failure: Failure | None = None
 
     def begin(self) -> None:
-        """Open the clients on an empty store."""
+        """Open the clients on an empty store, which counts as an operation."""
+        self._stage.operations += 1
         left, self._stage.left = self._stage.left, set(self._full_names)
         self._agreement.begin(left)
 
