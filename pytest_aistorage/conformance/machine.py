@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -151,8 +152,9 @@ def check_sequences(
         return _Machine(stage)
 
     sequences = max(5, round(effort.sequences * share))
+    parts = math.ceil(sequences / _FRESH)
     options = settings(
-        max_examples=min(sequences, _FRESH),
+        max_examples=math.ceil(sequences / parts),
         stateful_step_count=effort.steps,
         phases=[Phase.generate],  # a sequence is made small by us, who know what its parts mean
         deadline=None,  # a server's time is not the sequence's
@@ -163,7 +165,7 @@ def check_sequences(
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
-    for part in range(-(-sequences // _FRESH)):
+    for part in range(parts):
         # A fault that comes and goes is one as well: what was found counts, not whether it was found again.
         with suppress(Disagreement, Flaky):
             seeded = seed(number * 1000 + part)(machine)

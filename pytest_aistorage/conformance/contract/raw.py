@@ -175,7 +175,7 @@ class RawContract(ContractBase):
         if Capability.SURVIVES_CLOSE in clients.capabilities:
             storage.close()
         try:
-            check_sequences(clients.opener, clients.capabilities, raw=raw, share=0.4)
+            check_sequences(clients.opener, clients.capabilities, raw=raw, share=0.35)
         except Disagreement as disagreement:
             said = str(disagreement)
         else:
