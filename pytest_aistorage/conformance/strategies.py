@@ -53,6 +53,8 @@ TRICKY_NAMES = (
     "[a]",
     "a\\",
     "'a'",
+    "' OR '1'='1",
+    "a'; DROP TABLE ai_progress; --",
     '"a"',
     "a/b",
     "../a",
@@ -203,7 +205,19 @@ def names() -> st.SearchStrategy[str]:
 
 def floats() -> st.SearchStrategy[float]:
     """Finite 64-bit floats."""
-    extremes = [0.1, 1 / 3, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1e16, 1e-7, 16777217.0]
+    extremes = [
+        0.0,
+        -0.0,
+        1.0,
+        0.1,
+        1 / 3,
+        5e-324,
+        2.2250738585072014e-308,
+        1.7976931348623157e308,
+        1e16,
+        1e-7,
+        16777217.0,
+    ]
     return st.sampled_from(extremes) | st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -311,7 +325,9 @@ def queries(draw: st.DrawFn, stored: Sequence[AIProgress]) -> ProgressQuery:
         "after": st.sampled_from(stored),
     }
     # Few at a time: what meets many conditions is mostly nothing, which every fault returns as well.
-    chosen = draw(st.lists(st.sampled_from(sorted(conditions)), max_size=2, unique=True))
+    # Metadata is the condition with the most ways to be wrong.
+    some = st.lists(st.sampled_from(sorted(conditions)), max_size=2, unique=True)
+    chosen = draw(some | some.map(lambda names: sorted({*names[:1], "metadata"})))
     given = {name: draw(conditions[name]) for name in chosen}
     return ProgressQuery(order_by=draw(st.sampled_from(ORDERS)), **given)
 

@@ -19,6 +19,7 @@ from pytest_aistorage.conformance.contract import (
     AIStorageContract,
     Clients,
     contract_tests,
+    describing,
     expiry,
     not_applicable,
 )
@@ -28,6 +29,7 @@ from pytest_aistorage.conformance.contract import (
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let Hypothesis find a fault without making it small or keeping it, and wait briefly for an expiry."""
     monkeypatch.setattr(expiry, "_PATIENCE", 0.3)
+    monkeypatch.setattr(describing, "_PATIENCE", 1.0)
     monkeypatch.setattr(shrinking, "_BUDGET", 0)
     before = settings.get_current_profile_name()
     settings.register_profile("mutants", settings(), phases=[Phase.explicit, Phase.generate])

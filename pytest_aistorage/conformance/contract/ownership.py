@@ -9,7 +9,7 @@ from typing import Any
 
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
-from .checks import check_same
+from .checks import check_names, check_same
 from .clients import ContractBase
 
 __all__ = ["OwnershipContract"]
@@ -76,3 +76,23 @@ class OwnershipContract(ContractBase):
         with contextlib.suppress(LookupError):
             storage.update_progress("m", tamper)
         check_same("update_progress whose change tampered and raised", progress, storage.get_progress("m"))
+
+    def test_changing_a_returned_list_does_not_reach_the_store(self, storage: AIStorage) -> None:
+        """What the caller does to a list that it got does not change the next one."""
+        batch = [AIProgress(model_name=name, mse=0.5) for name in "ab"]
+        storage.save_many(batch)
+        ways: dict[str, Callable[[], list[AIProgress]]] = {
+            "load_progress": lambda: storage.load_progress(),
+            "query_progress": lambda: storage.query_progress(ProgressQuery()),
+            "save_many": lambda: storage.save_many(batch),
+        }
+        for way, returned in ways.items():
+            for _ in range(2):
+                records = returned()
+                check_names(way, ["a", "b"], records)
+                records.clear()
+        check_names(
+            "load_progress, after the lists returned earlier were emptied",
+            ["a", "b"],
+            storage.load_progress(),
+        )

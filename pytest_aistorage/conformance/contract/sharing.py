@@ -15,6 +15,7 @@ from ...storage import AIStorage
 from ..racing import Increment, Outcome, check_sight, race_of_processes, race_of_threads
 from .checks import check_names, check_same, found, refused
 from .clients import Clients, ContractBase, requires
+from .ways import given_to_change
 
 __all__ = ["SharingContract"]
 
@@ -44,6 +45,18 @@ def _check_versions(done: str, runs: list[list[int]], last: int) -> None:
         assert run == sorted(run), f"{done}: one client got its versions out of order: {run}"
 
 
+def _check_listed(client: AIStorage, names: list[str], done: str) -> None:
+    """Fail unless a client lists, iterates over, finds and counts these models."""
+    check_names(f"{done}, load_progress by another", names, client.load_progress())
+    check_names(f"{done}, iter_progress by another", names, client.iter_progress())
+    check_names(f"{done}, query_progress by another", names, client.query_progress(ProgressQuery()))
+    check_names(
+        f"{done}, query_progress by another", names, client.query_progress(ProgressQuery(max_mse=9.0))
+    )
+    count = client.get_storage_info().model_count
+    assert count == len(names), f"{done}: another client counts {count} models, expected {len(names)}"
+
+
 class SharingContract(ContractBase):
     """Clients of the same store, one after the other and at once."""
 
@@ -59,10 +72,17 @@ class SharingContract(ContractBase):
         check_same("update by one client, get by another", updated, other.get_progress("m"), stamps=True)
         batch = storage.save_many([dataclasses.replace(_M, model_name="n")])
         check_same("save_many by one client, get by another", batch[0], other.get_progress("n"), stamps=True)
-        check_names("load_progress by another client", ["m", "n"], other.load_progress())
+        _check_listed(other, ["m", "n"], "saves by one client")
         storage.delete_progress("m")
         assert other.get_progress("m") is None, "delete by one client: another still finds the record"
-        check_names("query by another client after a delete", ["n"], other.query_progress(ProgressQuery()))
+        _check_listed(other, ["n"], "a delete by one client")
+        reborn = storage.save_progress(_M, expected_version=0)
+        check_same("a save after a delete, get by another", reborn, other.get_progress("m"), stamps=True)
+        _check_listed(other, ["m", "n"], "a save after a delete by one client")
+        given = given_to_change(other, "m")
+        check_same("a save by one client, the change of another", reborn, given, stamps=True)
+        done = f"save by another client with expected_version={reborn.version}, which is stored"
+        assert other.save_progress(_M, expected_version=reborn.version).version == reborn.version + 1, done
 
     def test_clients_take_turns(self, storage: AIStorage, clients: Clients) -> None:
         """Clients that write in turns take one version after the other, and conflict on an old one."""

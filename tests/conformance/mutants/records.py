@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import struct
 import unicodedata
@@ -47,9 +46,8 @@ class Floats32(Delegating):
         def narrow(value: float | None) -> float | None:
             if value is None:
                 return None
-            with contextlib.suppress(OverflowError):
-                return float(struct.unpack("f", struct.pack("f", value))[0])
-            return 3.4028234663852886e38
+            largest = 3.4028234663852886e38
+            return float(struct.unpack("f", struct.pack("f", max(-largest, min(value, largest))))[0])
 
         return dataclasses.replace(record, mse=narrow(record.mse) or 0.0, accuracy=narrow(record.accuracy))
 

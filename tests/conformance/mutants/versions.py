@@ -363,3 +363,53 @@ class ConflictReportsAnother(Delegating):
             raise VersionConflictError(
                 conflict.model_name, conflict.expected, conflict.actual + 1
             ) from conflict
+
+
+@turns_red("versions_go_on_through_hundreds_of_changes")
+class VersionsOfAByte(Delegating):
+    """TINYINT: behind 127 the versions begin anew."""
+
+    def shown(self, record: AIProgress) -> AIProgress:
+        return dataclasses.replace(record, version=(record.version - 1) % 127 + 1)
+
+
+@turns_red("first_version_is_one")
+class ReadsMakeAPlace(Delegating):
+    """A get of what is not there leaves an empty row behind, which counts as a version."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._asked: set[str] = set()
+
+    def get_progress(self, model_name: str) -> AIProgress | None:
+        record = super().get_progress(model_name)
+        if record is None:
+            self._asked.add(model_name)
+        return record
+
+    def shown(self, record: AIProgress) -> AIProgress:
+        return dataclasses.replace(record, version=record.version + (record.model_name in self._asked))
+
+
+@turns_red("a_change_leaves_the_stamps_of_other_models_alone")
+class UpdateWithoutWhere(Delegating):
+    """The statement that stamps a record stamps all of them."""
+
+    def update_progress(self, model_name: str, change: Change) -> AIProgress:
+        saved = super().update_progress(model_name, change)
+        for record in self.inner.load_progress():
+            if record.model_name != model_name:
+                self.inner.save_progress(record)
+        return saved
+
+
+@turns_red("other_version_conflicts")
+class ComparesOneByte(Delegating):
+    """The expected version goes through a byte."""
+
+    def save_progress(
+        self, progress: AIProgress, *, expected_version: int | None = None, **options: Any
+    ) -> AIProgress:
+        if type(expected_version) is int and expected_version > 255:
+            expected_version %= 256
+        return super().save_progress(progress, expected_version=expected_version, **options)
