@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,7 @@ from .outcomes import Outcome
 from .schedule import WAITS, Schedule, Step
 from .stress import StartLine
 
-__all__ = ["Coverage", "Interruption", "interrupt", "interruptions", "rehearse", "worth_trying"]
+__all__ = ["Coverage", "Interruption", "crash", "interrupt", "interruptions", "rehearse", "worth_trying"]
 
 Operation = Callable[[AIStorage], Any]
 
@@ -64,7 +64,8 @@ class Coverage:
     Attributes:
         places: how many there are.
         schedules: how many were run.
-        complete: whether each place was tried, or is known to be under a lock for which the other waits.
+        complete: whether each place in the code was tried, the first and the last time that the operation comes
+            there, or is known to be under a lock for which the other waits.
     """
 
     places: int = 0
@@ -107,6 +108,30 @@ def interrupt(
         for client in clients:  # in the middle of something
             client.end()
         raise
+
+
+def crash(client: Client, own: tuple[str, ...], operation: Operation, place: int) -> Outcome:
+    """Kill a client by SIGKILL when its operation has come to a place.
+
+    Args:
+        client: a process of its own, with the store open.
+        own: the storage's own code; see `lines.own_code`.
+        operation: what it does.
+        place: the number of the place; where the operation has ended before it, nobody is killed.
+
+    Returns:
+        How the operation ended: it ``died``, or what it came to.
+    """
+    client.send("call", client.packed((operation, LineSeams(own))))
+    if (message := client.answer())[0] != "stop":
+        raise RaceError(f"a client did not begin: {message[2]}") from message[2].error
+    client.send("go", place)
+    message = client.answer()
+    if message[0] == "stop":
+        client.end()
+        return Outcome("died")
+    outcome: Outcome = message[2]
+    return outcome
 
 
 class _Run:
@@ -191,46 +216,12 @@ _RELEASING = frozenset(
     {"__exit__", "commit", "flock", "lockf", "release", "remove", "rename", "replace", "rollback", "unlink"}
 )
 
-_TELLING = _RELEASING | {
-    *("acquire", "close", "connect", "dump", "dumps", "execute", "executemany", "executescript", "fetchall"),
-    *(
-        "fetchone",
-        "flush",
-        "fsync",
-        "get",
-        "hget",
-        "hgetall",
-        "hset",
-        "keys",
-        "link",
-        "load",
-        "loads",
-        "lock",
-    ),
-    *(
-        "mset",
-        "open",
-        "pop",
-        "query",
-        "read",
-        "read_bytes",
-        "read_text",
-        "readline",
-        "scan",
-        "select",
-        "send",
-    ),
-    *(
-        "set",
-        "setdefault",
-        "truncate",
-        "unlock",
-        "update",
-        "write",
-        "write_bytes",
-        "write_text",
-        "writelines",
-    ),
+_WRITING = _RELEASING | {
+    *("close", "dump", "execute", "executemany", "executescript", "flush", "fsync", "link", "open", "send"),
+    *("sendall", "truncate", "unlock", "write", "write_bytes", "write_text", "writelines"),
+}
+_TELLING = _WRITING | {
+    *("acquire", "connect", "fetchall", "fetchone", "read", "read_bytes", "read_text", "readline", "recv"),
 }
 """Names of functions beside which it may matter who comes in; a hint and no more, where not all can be tried."""
 
@@ -240,28 +231,34 @@ def worth_trying(places: Sequence[Place], budget: int | None) -> list[int]:
 
     Args:
         places: of the operation, in order.
-        budget: how many at most; None: all.
+        budget: how many; None: all that differ.
 
     Returns:
-        Where there are more than that: its ends; half of the others beside calls that may read, write, lock or
-        release something, the first and the last time that it comes there; and else evenly spread ones.
+        Of each place in the code the first and the last time that the operation comes there: what lies between
+        is a loop's. Where that is more than the budget: the ends, and about half of the others beside calls that
+        may write or release something, or else read or lock; the other half evenly spread.
     """
-    everything = list(range(1, len(places) + 1))
-    if budget is None or len(everything) <= budget:
-        return everything
-    first: dict[Place, int] = {}
-    last: dict[Place, int] = {}
+    if budget is not None and len(places) <= budget:
+        return list(range(1, len(places) + 1))
+    first: dict[tuple[str, int, str], int] = {}
+    last: dict[tuple[str, int, str], int] = {}
     for number, place in enumerate(places, 1):
-        if _is_telling(place):
-            first.setdefault(place, number)
-            last[place] = number
-    kept = {1, len(places), *_spread(sorted({*first.values(), *last.values()}), budget // 2)}
-    kept.update(_spread(everything, max(1, budget - len(kept))))
+        where = place.file, place.line, place.call
+        first.setdefault(where, number)
+        last[where] = number
+    chosen = sorted({*first.values(), *last.values()})
+    if budget is None or len(chosen) <= budget:
+        return chosen
+    kept = {1, len(places)}
+    for names in (_WRITING, _TELLING):
+        telling = [n for n in chosen if n not in kept and _is_among(names, places[n - 1])]
+        kept.update(_spread(telling, max(0, budget * 5 // 8 - len(kept))))
+    kept.update(_spread(range(1, len(places) + 1), max(1, budget - len(kept))))
     return sorted(kept)
 
 
-def _is_telling(place: Place) -> bool:
-    return place.after in _TELLING or place.call in _TELLING
+def _is_among(names: Set[str], place: Place) -> bool:
+    return place.after in names or place.call in names
 
 
 def _spread(numbers: Sequence[int], budget: int) -> list[int]:
@@ -310,9 +307,9 @@ class _Search:
 
     @property
     def complete(self) -> bool:
-        """Whether each place was tried, or is known to be under a lock for which the other waits."""
+        """Whether each was tried that differs, or is known to be under a lock for which the other waits."""
         return all(
-            number in self._came or self._is_locked(number) for number in range(1, len(self._places) + 1)
+            number in self._came or self._is_locked(number) for number in worth_trying(self._places, None)
         )
 
     def note(self, number: int, found: Interruption, what: object) -> None:
@@ -352,7 +349,9 @@ class _Search:
             candidates = chosen
         elif low in self._polled or high in self._polled:
             # To wait takes time: the lock's end is looked for beside what may read, write or lock.
-            candidates = [n for n in range(low + 1, high) if n in chosen or _is_telling(self._places[n - 1])]
+            candidates = [
+                n for n in range(low + 1, high) if n in chosen or _is_among(_TELLING, self._places[n - 1])
+            ]
         else:
             candidates = range(low + 1, high)
         candidates = [number for number in candidates if not self._is_locked(number)]

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from crashable import crashable_of
 from raw import raw_reader
 
 from pytest_aistorage import AIStorage
 from pytest_aistorage.conformance import AIStorageContract
-from pytest_aistorage.conformance.contract import RawReader
+from pytest_aistorage.conformance.contract import Crashable, RawReader
 
 
 class TestOwnBackends(AIStorageContract):
@@ -18,3 +19,11 @@ class TestOwnBackends(AIStorageContract):
         """Reads by the server's own client, or out of the file."""
         with raw_reader(ai_storage_opener) as raw:
             yield raw
+
+    @pytest.fixture
+    def ai_storage_crashable(
+        self, request: pytest.FixtureRequest, ai_storage_opener: Callable[[], AIStorage]
+    ) -> Iterator[Crashable | None]:
+        """A private server of the same kind; for SQLite the process that its library runs in."""
+        with crashable_of(request, ai_storage_opener) as crashable:
+            yield crashable

@@ -9,6 +9,7 @@ from .batches import BatchContract
 from .clients import Clients, ContractBase, Opener, not_applicable
 from .closing import ClosingContract
 from .compare_and_set import CompareAndSetContract
+from .crashes import CrashContract
 from .describing import DescribingContract
 from .deviations import deviation, guard_overrides
 from .expiry import ExpiryContract
@@ -24,6 +25,8 @@ from .raw import RawContract
 from .records import RecordContract
 from .sequences import SequenceContract
 from .sharing import SharingContract
+from .stress import StressContract
+from .undeclared import UndeclaredContract
 from .updates import UpdateContract
 from .versions import VersionContract
 
@@ -55,6 +58,9 @@ class AIStorageContract(
     BadInputContract,
     SharingContract,
     InterleavingContract,
+    StressContract,
+    CrashContract,
+    UndeclaredContract,
     ClosingContract,
     SequenceContract,
     RawContract,

@@ -27,7 +27,7 @@ from ..pool import clients_of, shared_pool
 from ..steps import Call, Steps, Told, described, explain, outline, shown
 from .clients import Clients
 
-__all__ = ["Case", "Race", "Violation", "nothing", "races", "record"]
+__all__ = ["Case", "Race", "Violation", "narrowed", "nothing", "races", "record", "state_of"]
 
 
 def record(model_name: str, mse: float, samples: int | None = None) -> AIProgress:
@@ -113,8 +113,8 @@ def _sentence(told: Told) -> str:
     return f"{described(told.operation)} -> {told.error or shown(told.result)}"
 
 
-def _narrowed(told: Told, names: Sequence[str]) -> Told:
-    """What was told, without the models of other cases."""
+def narrowed(told: Told, names: Sequence[str]) -> Told:
+    """Return what was told without the models of other cases."""
     if not isinstance(told.result, model.Listed):
         return told
     ours = [one for one in told.result.records if getattr(one, "model_name", names[0]) in names]
@@ -175,7 +175,7 @@ class Race:
             case: what to do.
             everywhere: at every place, and not only at as many as the effort allows.
         """
-        budget = None if everywhere else max(4, active()[0].interruptions // 2)
+        budget = None if everywhere else active()[0].interruptions
         yield from self._by_lines(case, budget)
         if self.processes:
             yield from self._by_files(case, budget)
@@ -247,6 +247,16 @@ class Race:
         return told
 
 
+def state_of(before: Sequence[Told]) -> model.State:
+    """Return the state of the specification after saves, with the versions that they were told."""
+    state = model.EMPTY
+    for told in before:
+        if isinstance(told.result, model.Saved):
+            saved = dataclasses.replace(told.result.record, created_at=None, updated_at=None)
+            state = state.replaced(saved.model_name, model.ModelState(saved.version, saved))
+    return state
+
+
 class _Trial:
     """One schedule's models, from what is saved before it to what is looked at afterwards."""
 
@@ -256,13 +266,10 @@ class _Trial:
         self._names = names or [race._clients.new_name() for _ in range(case.models)]
         before = case.before(*self._names)
         self._before = tuple(race.look(before)) if before else ()
-        self._state = model.EMPTY
         for told in self._before:
             if not isinstance(told.result, model.Saved) or not isinstance(told.result.record, AIProgress):
                 pytest.fail(f"before the race: {_sentence(told)}", pytrace=False)
-            saved = told.result.record
-            stored = dataclasses.replace(saved, created_at=None, updated_at=None)
-            self._state = self._state.replaced(saved.model_name, model.ModelState(saved.version, stored))
+        self._state = state_of(self._before)
         self._bases = {name: self._state[name].version for name in self._names}
         self.first = Steps((self._shifted(case.first(*self._names)),))
         self.second = Steps(tuple(map(self._shifted, case.second(*self._names))))
@@ -287,11 +294,11 @@ class _Trial:
                 # The interrupted one's single operation spans all of the other's, unless it had ended before.
                 start = 0 if client == 0 else 2 * number + (1 if overlapped else 2)
                 end = 2 * len(self.second.operations) + 1 if client == 0 and overlapped else start + 1
-                calls.append(Call(client, _narrowed(told, self._names), start, end))
+                calls.append(Call(client, narrowed(told, self._names), start, end))
         looks: list[model.Operation] = [*(model.Get(name) for name in self._names), model.Load()]
         end = max(call.returned for call in calls) + 1
         for number, told in enumerate(self._race.look(looks)):
-            calls.append(Call(2, _narrowed(told, self._names), end + 2 * number, end + 2 * number + 1))
+            calls.append(Call(2, narrowed(told, self._names), end + 2 * number, end + 2 * number + 1))
         why = [
             f"{_sentence(call.told)} by P{call.client + 1}" for call in calls if call.told.effect == "broken"
         ]

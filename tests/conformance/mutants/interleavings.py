@@ -16,7 +16,7 @@ from pytest_aistorage import AIProgress, VersionConflictError
 from pytest_aistorage.validation import checked_batch, checked_progress
 
 from .delegating import turns_red
-from .small import NEVER, Change, DictStorage, FileOfJSON, SQLiteStorage, Versioned
+from .small import NEVER, Change, DictStorage, FileOfJSON, SQLiteStorage, Versioned, document
 
 _LOST = "interrupted_update_loses_no_update"
 _TWICE = "interrupted_save_takes_a_version_of_its_own"
@@ -260,10 +260,8 @@ class WrittenInPlace(FileOfJSON):
     """Under a lock that readers don't take; the file is emptied before it is written."""
 
     def write_all(self, models: dict[str, Versioned]) -> None:
-        finished = self.path
-        super().write_all(models)
-        text = finished.read_text()
-        with open(finished, "w") as file:
+        text = json.dumps({name: document(state) for name, state in models.items()})
+        with open(self.path, "w") as file:
             file.write(text)
 
     def get_progress(self, model_name: str) -> AIProgress | None:

@@ -14,7 +14,6 @@ import json
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +30,7 @@ from pytest_aistorage import (
 from pytest_aistorage.queries import run_query
 from pytest_aistorage.validation import checked_batch, checked_progress
 
-__all__ = ["DictStorage", "FileOfJSON", "SQLiteStorage", "Small", "Versioned"]
+__all__ = ["DictStorage", "FileOfJSON", "SQLiteStorage", "Small", "Versioned", "document"]
 
 Change = Callable[[AIProgress | None], AIProgress]
 
@@ -230,7 +229,7 @@ class FileOfJSON(Small):
 
     def write_all(self, models: dict[str, Versioned]) -> None:
         unfinished = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        unfinished.write_text(json.dumps({name: _document(state) for name, state in models.items()}))
+        unfinished.write_text(json.dumps({name: document(state) for name, state in models.items()}))
         unfinished.replace(self.path)
 
     def save_many(self, progresses: Iterable[AIProgress]) -> list[AIProgress]:
@@ -292,16 +291,12 @@ class SQLiteStorage(Small):
             self.connection.close()
 
 
-def pause() -> None:
-    """Wait as long as a look takes at whether a lock is free."""
-    time.sleep(0.001)
-
-
 def _state(document: dict[str, Any]) -> Versioned:
     return Versioned(document["version"], _record(document["record"]))
 
 
-def _document(state: Versioned) -> dict[str, Any]:
+def document(state: Versioned) -> dict[str, Any]:
+    """What stands for a model in the file."""
     return {"version": state.version, "record": _text(state.record)}
 
 

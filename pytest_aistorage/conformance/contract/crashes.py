@@ -1,0 +1,282 @@
+"""Clients and servers that are killed: what was acknowledged stays, and the others go on."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ... import model
+from ...capabilities import Capability
+from ...errors import AIStorageError, OutcomeUnknownError, StorageUnavailableError, UnsupportedOperationError
+from ...races.clients import Client
+from ...races.errors import StuckError
+from ...storage import AIStorage
+from ..effort import active
+from ..pool import clients_of
+from ..steps import Steps, Told
+from ..writing import Writing, acknowledged
+from .clients import Clients, ContractBase, inconclusive, requires
+from .hooks import Crashable
+from .killing import BATCH_CRASHES, CRASHES, PATIENCE, Crash, crashes, reading, writing_on
+from .schedules import record
+
+__all__ = ["CrashContract"]
+
+_SURVIVES = (Capability.SURVIVES_CLIENT_CRASH, Capability.SHARED_BETWEEN_PROCESSES)
+_RESTART = 60.0  # seconds for a client to get on after its server has come back
+
+
+class CrashContract(ContractBase):
+    """SIGKILL to clients at each place of their operations and at random moments, and to the server."""
+
+    area = "crashes"
+
+    @requires(*_SURVIVES)
+    def test_killed_client_leaves_everything_readable(self, clients: Clients) -> None:
+        """After a client was killed in a save, an update or a delete, all that was acknowledged can be read."""
+        _check(clients, "acknowledged records lost with a killed client", CRASHES, reading)
+
+    @requires(*_SURVIVES)
+    def test_killed_client_leaves_no_lock_behind(self, clients: Clients) -> None:
+        """After a client was killed in a save, others write on, and take the next versions."""
+        _check(
+            clients, "others can't write after a client was killed", CRASHES[:1], writing_on, must_answer=True
+        )
+
+    @requires(*_SURVIVES, Capability.ATOMIC_BATCH)
+    def test_killed_client_leaves_its_batch_whole_or_absent(self, clients: Clients) -> None:
+        """After a client was killed in save_many, all of the batch is there or nothing of it."""
+        _check(clients, "half a batch left by a killed client", BATCH_CRASHES, reading)
+
+    @requires(*_SURVIVES)
+    def test_killed_writer_loses_nothing_acknowledged(self, clients: Clients) -> None:
+        """A client that writes on and on is killed at a random moment: its last acknowledged save is kept."""
+        effort, seed = active()
+        with tempfile.TemporaryDirectory() as directory, _processes(clients) as opened:
+            for number in range(effort.kills):
+                dice = random.Random(f"{seed}/{number}")
+                writing = Writing(clients.new_name(), str(Path(directory) / str(number)))
+                _kill(opened(), writing, dice)
+                with clients_of(clients.opener, 0, observers=1) as (observer,):
+                    _check_kept(observer, writing, f"kill {number + 1} of a writing client, seed {seed}")
+
+    @requires(Capability.SURVIVES_SERVER_CRASH)
+    def test_killed_server_loses_nothing_acknowledged(self, ai_storage_crashable: Crashable | None) -> None:
+        """The server is killed under load and started again: what was acknowledged is there."""
+        _crash_server(_supplied(ai_storage_crashable), _check_acknowledged)
+
+    @requires(Capability.SURVIVES_SERVER_CRASH)
+    def test_client_outlives_its_server(self, ai_storage_crashable: Crashable | None) -> None:
+        """While the server is down, clients are told so by our errors; afterwards they work as they are."""
+        _crash_server(_supplied(ai_storage_crashable), _check_errors)
+
+    def test_power_loss_is_not_shown_here(self, clients: Clients) -> None:
+        """Nobody can cut the power here, so neither a declaration nor the lack of one is confirmed."""
+        said = "rests on the declaration"
+        if Capability.SURVIVES_POWER_LOSS not in clients.capabilities:
+            said = "is not declared, and may be kept all the same"
+        inconclusive(
+            f"the power can't be cut here, so SURVIVES_POWER_LOSS {said}; to show it, cut the server's log back to "
+            "its last fsync before it is started again"
+        )
+
+
+def _check(
+    clients: Clients,
+    anomaly: str,
+    cases: Sequence[Crash],
+    after: Callable[..., Sequence[model.Operation]],
+    *,
+    must_answer: bool = False,
+) -> None:
+    killed = 0
+    try:
+        for violation in crashes(clients, cases, after, must_answer=must_answer):
+            killed += 1
+            if violation is not None:
+                clients.facts["violation"] = violation.facts(anomaly)
+                pytest.fail(violation.text(anomaly), pytrace=False)
+    except UnsupportedOperationError as error:
+        inconclusive(str(error))
+    clients.facts["kills"] = killed
+
+
+# -- at random ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _processes(clients: Clients) -> Any:
+    """Gives a process of its own that has the store open, each time it is asked."""
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> Client:
+            (client,) = stack.enter_context(clients_of(clients.opener, 1, processes=True))
+            return client
+
+        try:
+            yield opened
+        except UnsupportedOperationError as error:
+            inconclusive(str(error))
+
+
+def _kill(client: Client, writing: Writing, dice: random.Random) -> None:
+    """Let a client write, and kill it after some writes, wherever it then is."""
+    client.send("call", client.packed((writing, None)))
+    wanted = dice.randint(1, 20)
+    deadline = time.monotonic() + _RESTART
+    while len(acknowledged(writing.notes)) < wanted:
+        if client.channel.poll(0.001):
+            outcome = client.answer()[2]
+            pytest.fail(f"a client that writes alone {outcome.kind}: {outcome.error!r}", pytrace=False)
+        if time.monotonic() > deadline:
+            pytest.fail(
+                f"a client that writes alone made no {wanted} writes in {_RESTART:g} s", pytrace=False
+            )
+    time.sleep(dice.uniform(0, 0.003))
+    client.end()
+
+
+def _check_kept(observer: Client, writing: Writing, done: str) -> None:
+    last = acknowledged(writing.notes)[-1]
+    operations = (model.Get(writing.model_name), model.Save(record(writing.model_name, 0.25)))
+    observer.send("call", observer.packed((Steps(operations), None)))
+    try:
+        found, saved = observer.answer(PATIENCE)[2].value
+    except StuckError:
+        pytest.fail(f"{done}: another client said nothing for {PATIENCE:g} s afterwards", pytrace=False)
+    kept = _version(found)
+    if found.error or kept not in (last, last + 1):
+        pytest.fail(
+            f"{done}: version {last} was acknowledged, and one more may have been written; "
+            f"stored is {found.error or f'version {kept}'}",
+            pytrace=False,
+        )
+    if _version(saved) != kept + 1:
+        pytest.fail(
+            f"{done}: stored is version {kept}, the next save took {saved.error or f'version {_version(saved)}'}",
+            pytrace=False,
+        )
+
+
+def _version(told: Told) -> int:
+    record = getattr(told.result, "record", None)
+    return 0 if record is None else int(record.version)
+
+
+# -- a server -----------------------------------------------------------------------------------------------
+
+
+def _supplied(crashable: Crashable | None) -> Crashable:
+    if crashable is None:
+        inconclusive(
+            "no server may be killed here, so SURVIVES_SERVER_CRASH rests on the declaration; supply the fixture "
+            "ai_storage_crashable"
+        )
+    return crashable
+
+
+class Writer:
+    """Saves one model over and over in a thread, with one client that stays open.
+
+    Args:
+        crashable: whose store.
+        model_name: the model.
+
+    Attributes:
+        versions: that were acknowledged, in order.
+        errors: what it met meanwhile.
+    """
+
+    def __init__(self, crashable: Crashable, model_name: str) -> None:
+        self.model_name = model_name
+        self.versions: list[int] = []
+        self.errors: list[Exception] = []
+        self._storage = crashable.opener()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.versions.append(self._storage.save_progress(record(self.model_name, 0.5)).version)
+            except Exception as error:  # whatever it is: the test says which may be
+                self.errors.append(error)
+                self._ended.wait(0.02)
+
+    def wait(self, more: int) -> None:
+        """Wait until so many more saves were acknowledged; fail if they never are."""
+        wanted = len(self.versions) + more
+        deadline = time.monotonic() + _RESTART
+        while len(self.versions) < wanted:
+            if time.monotonic() > deadline:
+                pytest.fail(
+                    f"a client that was open before the server was killed got no save acknowledged within "
+                    f"{_RESTART:g} s of its restart; last error: {self.errors[-1:]}",
+                    pytrace=False,
+                )
+            time.sleep(0.005)
+
+    def end(self) -> None:
+        """Stop, and close the client."""
+        self._ended.set()
+        self._thread.join(PATIENCE)
+        with contextlib.suppress(AIStorageError):
+            self._storage.close()
+
+
+def _crash_server(crashable: Crashable, check: Callable[[Crashable, Sequence[Writer]], None]) -> None:
+    writers = [Writer(crashable, f"writer-{number}") for number in range(2)]
+    try:
+        for writer in writers:
+            writer.wait(5)
+        crashable.kill()
+        time.sleep(0.1)  # so that some meet a server that is down
+        crashable.restart()
+        for writer in writers:
+            writer.wait(3)
+    finally:
+        for writer in writers:
+            writer.end()
+    check(crashable, writers)
+
+
+def _check_acknowledged(crashable: Crashable, writers: Sequence[Writer]) -> None:
+    storage = crashable.opener()
+    try:
+        for writer in writers:
+            versions = writer.versions
+            for before, after in zip(versions, versions[1:], strict=False):
+                if after <= before:
+                    pytest.fail(
+                        f"the server was killed: version {before} of {writer.model_name!r} had been acknowledged, "
+                        f"and afterwards a save took version {after}",
+                        pytrace=False,
+                    )
+            kept = storage.get_progress(writer.model_name)
+            if kept is None or kept.version < versions[-1]:
+                pytest.fail(
+                    f"version {versions[-1]} of {writer.model_name!r} was acknowledged, stored is {kept!r}",
+                    pytrace=False,
+                )
+    finally:
+        storage.close()
+
+
+def _check_errors(crashable: Crashable, writers: Sequence[Writer]) -> None:
+    for writer in writers:
+        for error in writer.errors:
+            if not isinstance(error, (StorageUnavailableError, OutcomeUnknownError)):
+                pytest.fail(
+                    "while the server is down a save raises StorageUnavailableError or OutcomeUnknownError, got "
+                    f"{type(error).__name__}: {error}",
+                    pytrace=False,
+                )
