@@ -14,6 +14,7 @@ from ...capabilities import Capability
 from ...errors import AIStorageError
 from ...storage import AIStorage
 from .. import effort
+from . import patience
 from .deviations import deviation_of
 from .hooks import Crashable, RawReader
 
@@ -142,9 +143,10 @@ class ContractBase:
     withheld: ClassVar[Mapping[Capability, str]] = MappingProxyType({})
 
     @pytest.fixture
-    def clients(self, ai_storage_opener: Opener) -> Iterator[Clients]:
-        """The clients of a fresh store."""
-        with Clients(ai_storage_opener, self.capabilities) as clients:
+    def clients(self, request: pytest.FixtureRequest, ai_storage_opener: Opener) -> Iterator[Clients]:
+        """The clients of a fresh store; a test that waits for one of them for ever fails."""
+        limit = patience.LIMITS[request.config.getoption("--ai-storage-effort", "normal")]
+        with patience.bounded(limit), Clients(ai_storage_opener, self.capabilities) as clients:
             yield clients
 
     @pytest.fixture
