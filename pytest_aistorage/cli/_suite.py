@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,33 +19,45 @@ import pytest
 
 from ..conformance import factories
 
-__all__ = ["Result", "Suite", "environment"]
+__all__ = ["Result", "Suite", "environment", "quickest_place"]
 
 _SUITE = Path(factories.__file__).with_name("test_conformance.py")
 # What a skipped contract test's reason begins with, where it is no test that should have run.
 _EXCUSED = ("not applicable", "inconclusive", "deviation")
 # What would load other plugins, or give arguments that nobody gave here.
 _FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER")
+_MEMORY = "/dev/shm"  # a file system in memory on Linux; in a container perhaps of a few megabytes
+_ENOUGH = 2**30
+
+
+def quickest_place() -> str | None:
+    """Where temporary files cost no disk; None: where Python puts them."""
+    if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK):
+        with suppress(OSError):
+            if shutil.disk_usage(_MEMORY).free >= _ENOUGH:
+                return _MEMORY
+    return None
 
 
 @contextmanager
-def environment(directory: Path) -> Iterator[None]:
-    """Let the block, and whatever it starts, find modules in the current directory and put files in another.
-
-    A factory may well put its stores into the directory for temporary files, and is not asked to remove them.
+def environment(directory: Path, *, stores: bool) -> Iterator[None]:
+    """Let the block, and whatever it starts, find modules in the current directory, and no settings of pytest's.
 
     Args:
         directory: is there, and the caller's to remove.
+        stores: whether temporary files go there: a factory may well put its stores among them, and is not asked
+            to remove them. Servers are better off where the run's directories are.
     """
     here, before, path = str(Path.cwd()), dict(os.environ), list(sys.path)
     temporary, tempfile.tempdir = tempfile.tempdir, None
     for name in _FOREIGN:
         os.environ.pop(name, None)
-    (directory / "t").mkdir()
+    if stores:
+        (directory / "t").mkdir()
+        os.environ["TMPDIR"] = str(directory / "t")
     os.environ.update(
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         HYPOTHESIS_STORAGE_DIRECTORY=str(directory / "hypothesis"),
-        TMPDIR=str(directory / "t"),
         PYTHONPATH=os.pathsep.join(filter(None, (here, before.get("PYTHONPATH")))),
     )
     sys.path.insert(0, here)

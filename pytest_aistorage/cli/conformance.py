@@ -78,11 +78,15 @@ def command(
     same id the same store; or the name of a backend that is registered or built in, such as sqlite or postgres@17.
     Modules are looked for in the current directory, too. What stands behind -- goes to pytest.
 
+    The directory for temporary files is one that is removed in the end; it lies in memory where the machine has
+    a place for that and TMPDIR names no other, so that a storage which syncs its files is not slowed down.
+
     The exit status is 0 if tests ran and all of them passed, 1 if not, and 2 if the storage could not be tested
     at all.
     """
     _need("hypothesis", "the conformance suite needs Hypothesis: pip install 'pytest-aistorage[conformance]'")
-    from ._suite import Suite, environment
+    from ..plugin.names import is_built_in
+    from ._suite import Suite, environment, quickest_place
 
     arguments = [f"--ai-storage-effort={effort}", f"--ai-storage-servers={'+'.join(providers)}"]
     arguments += [f"--ai-storage-report={path}" for path in reports]
@@ -92,7 +96,11 @@ def command(
     if processes is not None:
         _need("xdist", "-n needs pytest-xdist: pip install pytest-xdist")
         arguments += ["-p", "xdist.plugin", "-n", processes]
-    with tempfile.TemporaryDirectory(prefix="aistorage-") as name, environment(Path(name)):
+    own = not is_built_in(backend)
+    with (
+        tempfile.TemporaryDirectory(prefix="aistorage-", dir=quickest_place() if own else None) as name,
+        environment(Path(name), stores=own),
+    ):
         check(backend, capabilities, Path(name))
         suite = Suite(backend, Path(name), [*arguments, *pytest_arguments], urls)
         status = _run_once(suite, seed) if runs == 1 else _run_often(suite, range(seed, seed + runs))

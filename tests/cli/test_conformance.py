@@ -359,3 +359,18 @@ def test_what_counts(tmp_path):
     assert judged(skipped=1) == (2, "No test could run: why")
     assert judged(passed=3, code=4)[0] == 2
     assert judged(passed=3, code=2)[0] == 1
+
+
+def test_stores_lie_in_memory_where_they_can(tmp_path, monkeypatch):
+    """Unless the user has named a place, or memory is short."""
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(_suite, "_MEMORY", str(tmp_path))
+    monkeypatch.setattr(_suite, "_ENOUGH", 1)
+    assert _suite.quickest_place() == str(tmp_path)
+    monkeypatch.setattr(_suite, "_ENOUGH", 2**80)
+    assert _suite.quickest_place() is None
+    monkeypatch.setattr(_suite, "_MEMORY", str(tmp_path / "none"))
+    assert _suite.quickest_place() is None
+    monkeypatch.undo()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert _suite.quickest_place() is None

@@ -32,7 +32,7 @@ Results = dict[str, dict[str, str]]
 
 @pytest.fixture
 def results(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Results]:
-    """Runs the contract test on the classes of a module; gives status and message by class, as the report has them."""
+    """Runs the contract test on the classes of a module; gives what the report has of it, by class."""
     for name in ("CI", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
 

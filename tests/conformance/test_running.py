@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import ClassVar
 
 import pytest
 
@@ -290,7 +291,7 @@ def test_class_as_a_factory() -> None:
     """Its methods are not taken for what an author supplies, nor is a property for a declaration."""
 
     class Storage:
-        deviations = {"test": "because"}
+        deviations: ClassVar = {"test": "because"}
 
         @property
         def capabilities(self) -> None: ...

@@ -3,15 +3,15 @@
 import functools
 
 import pytest
-from aistorage_lockedfile import LockedFileStorage
+from aistorage_directory import DirectoryStorage
 
 from pytest_aistorage.conformance import AIStorageContract
 
 
-class TestLockedFile(AIStorageContract):
+class TestDirectory(AIStorageContract):
     """Whatever the storage declares, it keeps."""
 
     @pytest.fixture
     def ai_storage_opener(self, tmp_path):
         """Opens one more client of the test's store."""
-        return functools.partial(LockedFileStorage, tmp_path / "progress.json")
+        return functools.partial(DirectoryStorage, tmp_path / "store")
