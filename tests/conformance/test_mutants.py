@@ -28,7 +28,6 @@ from pytest_aistorage.conformance.contract import (
     not_applicable,
 )
 
-
 NEVER_RED = {
     "test_power_loss_is_not_shown_here",  # nobody can show it, and it says so
     "test_undeclared_survival_of_server_crash_is_not_there",  # a server that loses nothing may have been lucky

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import tempfile
 import threading
@@ -18,7 +19,6 @@ from ...capabilities import Capability
 from ...errors import AIStorageError, OutcomeUnknownError, StorageUnavailableError, UnsupportedOperationError
 from ...races.clients import Client
 from ...races.errors import StuckError
-from ...storage import AIStorage
 from ..effort import active
 from ..pool import clients_of
 from ..steps import Steps, Told
@@ -254,7 +254,7 @@ def _check_acknowledged(crashable: Crashable, writers: Sequence[Writer]) -> None
     try:
         for writer in writers:
             versions = writer.versions
-            for before, after in zip(versions, versions[1:], strict=False):
+            for before, after in itertools.pairwise(versions):
                 if after <= before:
                     pytest.fail(
                         f"the server was killed: version {before} of {writer.model_name!r} had been acknowledged, "

@@ -193,10 +193,10 @@ def _must_lose(
             number += race.coverage.schedules
             complete &= race.coverage.complete
     if batches and Capability.SHARED_BETWEEN_PROCESSES in clients.capabilities:
-        for violation in _violations_of_crashes(clients, batches=True):
+        for crashed in _violations_of_crashes(clients, batches=True):
             number += 1
-            if violation is not None:
-                _show(clients, capability.value, violation)
+            if crashed is not None:
+                _show(clients, capability.value, crashed)
                 return
     if not complete:
         inconclusive(f"nothing was lost in {number} schedules, which are not all that there are")

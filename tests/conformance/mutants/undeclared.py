@@ -42,13 +42,6 @@ class SilentlyLinearizable(DictStorage):
     capabilities = DictStorage.capabilities - {Capability.LINEARIZABLE}
 
 
-@turns_red("undeclared_linearizability_is_not_there")
-class SilentlyLinearizableFile(FileOfJSON):
-    """The same with a file, between processes as well."""
-
-    capabilities = FileOfJSON.capabilities - {Capability.LINEARIZABLE}
-
-
 @turns_red("undeclared_atomicity_of_batches_is_not_there")
 class SilentlyAtomic(DictStorage):
     """Batches are written under the lock, and nobody is told."""
@@ -64,10 +57,10 @@ class SilentlyOfOneMoment(DictStorage):
 
 
 @turns_red("undeclared_survival_of_client_crash_is_not_there")
-class SilentlyCrashProof(FileOfJSON):
-    """Written beside and renamed, under the kernel's lock, and no word of it."""
+class SilentlyCrashProof(SQLiteStorage):
+    """Transactions that SQLite rolls back when their client has died, and no word of it."""
 
-    capabilities = FileOfJSON.capabilities - {Capability.SURVIVES_CLIENT_CRASH}
+    capabilities = SQLiteStorage.capabilities - {Capability.SURVIVES_CLIENT_CRASH}
 
 
 @turns_red("query_fetches_no_more_than_it_returns")
