@@ -78,14 +78,12 @@ class CrashContract(ContractBase):
         """While the server is down, clients are told so by our errors; afterwards they work as they are."""
         _crash_server(_supplied(ai_storage_crashable), _check_errors)
 
-    def test_power_loss_is_not_shown_here(self, clients: Clients) -> None:
-        """Nobody can cut the power here, so neither a declaration nor the lack of one is confirmed."""
-        said = "rests on the declaration"
-        if Capability.SURVIVES_POWER_LOSS not in clients.capabilities:
-            said = "is not declared, and may be kept all the same"
+    @requires(Capability.SURVIVES_POWER_LOSS)
+    def test_power_loss_is_not_shown_here(self) -> None:
+        """Nobody can cut the power here, so the declaration is not confirmed."""
         inconclusive(
-            f"the power can't be cut here, so SURVIVES_POWER_LOSS {said}; to show it, cut the server's log back to "
-            "its last fsync before it is started again"
+            "the power can't be cut here, so SURVIVES_POWER_LOSS rests on the declaration; to show it, cut the "
+            "server's log back to its last fsync before it is started again"
         )
 
 
