@@ -51,7 +51,8 @@ class BatchContract(ContractBase):
         for batch in (_batch(), _batch(names=("b",)), _batch(mse=0.25)):
             storage.save_many(batch)
             for bystander in bystanders:
-                check_unchanged(storage, bystander, f"save_many of {[p.model_name for p in batch]}")
+                done = f"save_many of {[p.model_name for p in batch]}"
+                check_unchanged(storage, bystander, done, promise="which must leave this one alone")
         wanted = sorted((*_NAMES, "A", "zz", "b "))
         check_names("load_progress after three batches", wanted, storage.load_progress())
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from ...errors import AIStorageError
-from ...progress import AIProgress
+from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
 from ...validation import checked_progress
 from ..effort import active
@@ -27,6 +28,7 @@ __all__ = [
     "check_same",
     "check_unchanged",
     "difference",
+    "doing",
     "explore",
     "found",
     "moment",
@@ -48,6 +50,7 @@ STAMPS = ("version", "created_at", "updated_at")
 
 _PATIENCE = 60.0  # seconds that one write may take
 _SHOWN = 600
+_LISTED = 20  # names of a list that a message shows whole
 
 E = TypeVar("E", bound=AIStorageError)
 
@@ -95,16 +98,37 @@ def _told(place: str, expected: object, actual: object) -> list[str]:
             if len(lines) > _TOLD:
                 return [*lines[:_TOLD], f"  {place}: and more"]
         return lines
-    said, came = (
-        "nothing" if value is _ABSENT else f"{shown(value)} ({type(value).__name__})"
-        for value in (expected, actual)
-    )
+    said, came = ("nothing" if value is _ABSENT else _typed(value) for value in (expected, actual))
     return [f"  {place}: expected {said}, got {came}"]
 
 
+def _typed(value: object) -> str:
+    """The value with its type; of text that may look like another the code points as well."""
+    text = shown(value)
+    if isinstance(value, str) and not value.isascii():
+        text = f"{text} = {_cut(ascii(value))}"
+    return f"{text} ({type(value).__name__})"
+
+
 def shown(value: object) -> str:
-    """Return a value as a message shows it: whole, unless it takes more than some lines."""
-    text = repr(value)
+    """Return a value as a message shows it: a record or a query without what is at its default, not too long."""
+    if isinstance(value, AIProgress | ProgressQuery):
+        default = (
+            AIProgress(model_name="", mse=math.nan) if isinstance(value, AIProgress) else ProgressQuery()
+        )
+        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        given = (f"{name}={shown(one)}" for name, one in fields if one != getattr(default, name))
+        return _cut(f"{type(value).__name__}({', '.join(given)})")
+    if type(value) is list and value and isinstance(value[0], AIProgress):
+        return _cut(f"[{', '.join(map(shown, value))}]")
+    if isinstance(value, datetime):
+        return (
+            f"{value.isoformat()}{'' if isinstance(value.tzinfo, timezone | None) else f' {value.tzinfo!r}'}"
+        )
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
@@ -117,6 +141,8 @@ def check_same(done: str, wanted: AIProgress, got: object, *, stamps: bool = Fal
         got: what the storage returned.
         stamps: compare the stamps too; ``wanted`` is then what the storage returned earlier.
     """
+    if not isinstance(wanted, AIProgress):
+        pytest.fail(f"{done}: what was returned before is no record, but {wanted!r}", pytrace=False)
     plain = wanted if stamps else checked_progress(wanted)
     found = difference(plain, got, (*FIELDS, *STAMPS) if stamps else FIELDS)
     if found:
@@ -124,22 +150,39 @@ def check_same(done: str, wanted: AIProgress, got: object, *, stamps: bool = Fal
     return cast(AIProgress, got)
 
 
+@contextmanager
+def doing(done: str) -> Iterator[None]:
+    """Fail with what was done if the block raises what no contract test expects."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        pytest.fail(f"{done}: raised {type(error).__name__}: {error}", pytrace=False)
+
+
 def found(storage: AIStorage, model_name: str, done: str) -> AIProgress:
     """Return the model's record; fail if there is none."""
-    record = storage.get_progress(model_name)
+    with doing(f"{done}, then get_progress({model_name!r})"):
+        record = storage.get_progress(model_name)
     if record is None:
         pytest.fail(f"{done}: get_progress({model_name!r}) returned None, expected the record", pytrace=False)
     return record
 
 
-def check_unchanged(storage: AIStorage, before: AIProgress, done: str) -> None:
-    """Fail unless the model's record is still what it was, stamps included."""
-    check_same(
-        f"{done}, which must write nothing",
-        before,
-        found(storage, before.model_name, f"{done}, which must write nothing"),
-        stamps=True,
-    )
+def check_unchanged(
+    storage: AIStorage, before: AIProgress, done: str, *, promise: str = "which must write nothing"
+) -> None:
+    """Fail unless the model's record is still what it was, stamps included.
+
+    Args:
+        storage: where.
+        before: as the storage returned it.
+        done: what was done, for the message.
+        promise: why the record must be what it was.
+    """
+    done = f"{done}, {promise}"
+    check_same(done, before, found(storage, before.model_name, done), stamps=True)
 
 
 def moment(record: AIProgress, field: str) -> datetime:
@@ -157,14 +200,28 @@ def names_of(records: Iterable[AIProgress]) -> list[str]:
 
 def check_names(done: str, wanted: Sequence[str], got: Iterable[AIProgress]) -> None:
     """Fail unless these models came, each once and in this order."""
-    names = names_of(got)
+    with doing(done):
+        names = names_of(got)
     if names != list(wanted):
         missing = [name for name in wanted if name not in names]
         doubled = sorted({name for name in names if names.count(name) > 1})
         surplus = [name for name in names if name not in wanted]
         faults = {"missing": missing, "twice": doubled, "unexpected": surplus}
-        said = "; ".join(f"{what} {which}" for what, which in faults.items() if which) or "another order"
-        pytest.fail(f"{done}: {said}\n  expected {list(wanted)}\n  got      {names}", pytrace=False)
+        said = "; ".join(f"{what} {shown(which)}" for what, which in faults.items() if which)
+        pytest.fail(f"{done}: {said or 'another order'}\n{_compared(list(wanted), names)}", pytrace=False)
+
+
+def _compared(wanted: list[str], got: list[str]) -> str:
+    """Both lists; of long ones what is around the first place where they differ."""
+    place = next((i for i, (one, other) in enumerate(zip(wanted, got, strict=False)) if one != other), None)
+    place = min(len(wanted), len(got)) if place is None else place
+    if max(len(wanted), len(got)) <= _LISTED:
+        return f"  expected {wanted}\n  got      {got}"
+    around = slice(max(0, place - 2), place + 5)
+    return (
+        f"  of {len(wanted)} expected and {len(got)} that came, from number {around.start + 1} on:\n"
+        f"  expected {wanted[around]}\n  got      {got[around]}"
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from ...capabilities import Capability
 from ...errors import StorageUnavailableError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
-from .checks import check_names, check_same, check_unchanged, found
+from .checks import check_names, check_same, check_unchanged, found, shown
 from .clients import Clients, ContractBase, requires
 from .describing import health_of
 
@@ -62,7 +62,9 @@ class ClosingContract(ContractBase):
             except Exception as error:
                 wrong.append(f"{name} after close: raised {type(error).__name__}: {error}")
             else:
-                wrong.append(f"{name} after close: returned {result!r}")
+                wrong.append(
+                    f"{name} after close: returned {shown(result)}, expected StorageUnavailableError"
+                )
         if wrong:
             pytest.fail("\n".join(wrong), pytrace=False)
 
@@ -85,7 +87,7 @@ class ClosingContract(ContractBase):
         """health_check of a closed storage is False, and does not raise; it does not hang either."""
         storage.close()
         healthy = health_of(storage, "a closed storage")
-        assert healthy is False, f"health_check of a closed storage returned {healthy!r}"
+        assert healthy is False, f"health_check of a closed storage returned {healthy!r}, expected False"
 
     def test_close_leaves_other_clients_alone(self, storage: AIStorage, clients: Clients) -> None:
         """Closing one client breaks no other client of the same store."""
@@ -105,7 +107,9 @@ class ClosingContract(ContractBase):
         if not hasattr(storage, "__enter__"):
             pytest.skip("not applicable: the storage is no context manager, which its callers would need")
         with storage as entered:
-            assert entered is storage, f"`with storage as entered` gives {entered!r}"
+            assert entered is storage, (
+                f"`with storage as entered` gives {entered!r}, expected the storage itself"
+            )
             storage.save_progress(_M)
         with pytest.raises(StorageUnavailableError):
             storage.get_progress("m")

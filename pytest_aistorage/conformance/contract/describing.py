@@ -50,10 +50,10 @@ class DescribingContract(ContractBase):
     def test_health_check_is_true(self, storage: AIStorage) -> None:
         """health_check of an open storage is True, before the first record and after; it does not hang."""
         healthy = health_of(storage, "an empty store")
-        assert healthy is True, f"health_check of an empty store returned {healthy!r}"
+        assert healthy is True, f"health_check of an empty store returned {healthy!r}, expected True"
         storage.save_progress(AIProgress(model_name="m", mse=0.5))
         healthy = health_of(storage, "a store with a record")
-        assert healthy is True, f"health_check of a store with a record returned {healthy!r}"
+        assert healthy is True, f"health_check of a store with a record returned {healthy!r}, expected True"
 
     def test_health_and_info_leave_nothing_behind(self, storage: AIStorage) -> None:
         """A probe of health_check or get_storage_info is no model: neither listed nor counted."""

@@ -32,8 +32,9 @@ class NameContract(ContractBase):
                 saved = saved_by(way, storage, [record])[0]
                 check_same(f"{way} of model {record.model_name!r} returned", record, saved)
                 assert saved.version == version, (
-                    f"each of {len(names)} models was saved once by each of {list(WAYS_IN)[:version]}, and "
-                    f"{record.model_name!r} has version {saved.version}: another name was taken for it"
+                    f"each of {len(names)} models was saved once by each of {list(WAYS_IN)[:version]}: "
+                    f"expected version {version} of {record.model_name!r}, got {saved.version!r}; "
+                    "if it is too high, another name was taken for this one"
                 )
             check_read(storage, records, f"{way} of", f" and {len(names) - 1} others")
 

@@ -17,7 +17,7 @@ from ...queries import run_query
 from ...storage import AIStorage
 from ...validation import checked_query
 from .. import strategies
-from .checks import check_names, check_same, explore, moment, names_of, refused
+from .checks import check_names, check_same, explore, moment, names_of, refused, shown
 from .clients import ContractBase
 
 __all__ = ["QueryContract", "check_query", "model"]
@@ -33,14 +33,7 @@ def model(name: str, mse: float = 0.5, **fields: Any) -> AIProgress:
 def check_query(storage: AIStorage, wanted: list[str], **query: Any) -> None:
     """Fail unless a query of these fields returns the models of these names, in this order."""
     given = ProgressQuery(**query)
-    shown = ", ".join(f"{name}={value!r}" for name, value in query.items())
-    check_names(f"query_progress({shown})", wanted, storage.query_progress(given))
-
-
-def _told(value: AIProgress | ProgressQuery) -> str:
-    """The fields that are not at their defaults."""
-    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    return ", ".join(f"{name}={given!r}" for name, given in fields.items() if given not in (None, {}))
+    check_names(f"query_progress({shown(given)})", wanted, storage.query_progress(given))
 
 
 def _refilled(storage: AIStorage, corpus: list[AIProgress]) -> list[AIProgress]:
@@ -95,7 +88,7 @@ class QueryContract(ContractBase):
                 asked = copy.deepcopy(query)
                 wanted = run_query(checked_query(query), stored)
                 got = storage.query_progress(query)
-                done = f"query_progress({_told(asked)}) of {[_told(record) for record in stored]}"
+                done = f"query_progress({shown(asked)}) of " + ", ".join(map(shown, stored))
                 check_names(done, names_of(wanted), got)
                 for expected, actual in zip(wanted, got, strict=True):
                     check_same(done, expected, actual, stamps=True)

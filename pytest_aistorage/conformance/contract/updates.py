@@ -55,7 +55,7 @@ def _check_raised(
         returned = storage.update_progress(model_name, change)
     except BaseException as caught:
         if caught is not error:
-            pytest.fail(f"{done}: raised {caught!r} instead of the very same object", pytrace=False)
+            pytest.fail(f"{done}: raised {caught!r} instead of that very object", pytrace=False)
     else:
         pytest.fail(f"{done}: raised nothing and returned {returned!r}", pytrace=False)
 

@@ -6,12 +6,13 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
-from .checks import check_same, found, shown
+from .checks import check_same, doing, found, shown
 
 __all__ = ["WAYS_IN", "check_kept", "check_read", "given_to_change", "saved_by"]
 
@@ -25,14 +26,31 @@ def _compared(storage: AIStorage, progress: AIProgress) -> AIProgress:
     return storage.save_progress(progress, expected_version=0 if current is None else current.version)
 
 
+def _telling(
+    way: str, save: Callable[[AIStorage, AIProgress], Any]
+) -> Callable[[AIStorage, AIProgress], AIProgress]:
+    def saved(storage: AIStorage, progress: AIProgress) -> AIProgress:
+        done = f"{way} of {shown(progress)}"
+        with doing(done):
+            record = save(storage, progress)
+        if not isinstance(record, AIProgress):
+            pytest.fail(f"{done}: expected the stored record, got {shown(record)}", pytrace=False)
+        return record
+
+    return saved
+
+
 WAYS_IN: Mapping[str, Callable[[AIStorage, AIProgress], AIProgress]] = MappingProxyType(
     {
-        "save_progress": lambda storage, progress: storage.save_progress(progress),
-        "save_progress(expected_version)": _compared,
-        "save_many": lambda storage, progress: storage.save_many([progress])[0],
-        "update_progress": lambda storage, progress: storage.update_progress(
-            progress.model_name, lambda _: progress
-        ),
+        way: _telling(way, save)
+        for way, save in {
+            "save_progress": lambda storage, progress: storage.save_progress(progress),
+            "save_progress(expected_version)": _compared,
+            "save_many": lambda storage, progress: storage.save_many([progress])[0],
+            "update_progress": lambda storage, progress: storage.update_progress(
+                progress.model_name, lambda _: progress
+            ),
+        }.items()
     }
 )
 """The operations that save a record, each called with one; they return what the storage returned."""
@@ -41,7 +59,8 @@ WAYS_IN: Mapping[str, Callable[[AIStorage, AIProgress], AIProgress]] = MappingPr
 def saved_by(way: str, storage: AIStorage, progresses: Sequence[AIProgress]) -> list[AIProgress]:
     """Save records by one of the `WAYS_IN`, a batch where the way takes one; return what the storage returned."""
     if way == "save_many":
-        return storage.save_many(progresses)
+        with doing(f"save_many of {len(progresses)} records, the first of them {shown(progresses[0])}"):
+            return storage.save_many(progresses)
     return [WAYS_IN[way](storage, progress) for progress in progresses]
 
 
@@ -53,11 +72,13 @@ def given_to_change(storage: AIStorage, model_name: str) -> AIProgress | None:
         seen.append(current)
         raise _Enough
 
-    try:
-        storage.update_progress(model_name, change)
-    except _Enough:
-        return seen[-1]
-    pytest.fail("update_progress: the change raised, and its exception did not come out", pytrace=False)
+    done = f"update_progress({model_name!r}) whose change raises"
+    with doing(done):
+        try:
+            returned = storage.update_progress(model_name, change)
+        except _Enough:
+            return seen[-1]
+    pytest.fail(f"{done}: raised nothing and returned {shown(returned)}", pytrace=False)
 
 
 def check_read(storage: AIStorage, wanted: Iterable[AIProgress], saving: str, rest: str = "") -> None:
@@ -69,12 +90,15 @@ def check_read(storage: AIStorage, wanted: Iterable[AIProgress], saving: str, re
         saving: how they were saved, for the message, which goes on with the record.
         rest: what the message says behind the record.
     """
-    listings = {
-        "load_progress()": storage.load_progress(),
-        "iter_progress(batch_size=3)": list(storage.iter_progress(batch_size=3)),
-        "query_progress(ProgressQuery())": storage.query_progress(ProgressQuery()),
+    ways: dict[str, Callable[[], list[AIProgress]]] = {
+        "load_progress()": storage.load_progress,
+        "iter_progress(batch_size=3)": lambda: list(storage.iter_progress(batch_size=3)),
+        "query_progress(ProgressQuery())": lambda: storage.query_progress(ProgressQuery()),
     }
-    for way in ("load_progress()", "query_progress(ProgressQuery())"):
+    listings: dict[str, list[AIProgress]] = {}
+    for way, listed_by in ways.items():
+        with doing(f"{saving} some records{rest}, then {way}"):
+            listings[way] = listed_by()
         assert isinstance(listings[way], list), f"{way} returned no list: {shown(listings[way])}"
     listed = {way: {record.model_name: record for record in records} for way, records in listings.items()}
     for progress in wanted:
