@@ -76,6 +76,7 @@ class Result:
     Attributes:
         status: 0: tests ran and all passed; 1: not so; 2: nothing could be run.
         counts: tests by ``passed``, ``failed``, ``skipped``, ``not applicable``, ``inconclusive``, ``deviation``.
+        failed: the names of the tests that failed.
         complaint: why the status is not 0, where no failed test tells.
         seconds: it took.
         output: what pytest printed, if that was asked for.
@@ -83,6 +84,7 @@ class Result:
 
     status: int
     counts: Mapping[str, int]
+    failed: Sequence[str]
     complaint: str | None
     seconds: float
     output: str
@@ -113,7 +115,7 @@ class Suite:
         lines = ["[pytest]", "ai_storage_urls =", *(f"    {kind}={url}" for kind, url in urls.items())]
         ini.write_text("\n".join([*lines, ""]), encoding="utf-8")
         self._command = [
-            *(sys.executable, "-m", "pytest", "-q", "--tb=short"),
+            *(sys.executable, "-m", "pytest", "-q", "--tb=short", "-rN"),
             *("-c", str(ini), f"--rootdir={_SUITE.parents[2]}", "--noconftest"),
             *("-p", "no:cacheprovider", "-p", "pytest_aistorage.plugin"),
             *(f"--junit-xml={self._results}", f"--ai-storage={backend}", "--no-ai-storage-strict"),
@@ -137,21 +139,30 @@ class Suite:
             check=False,
         )
         seconds = time.monotonic() - started
-        counts, reason = self._counted()
+        counts, failed, reason = self._counted()
         status, complaint = _judged(done.returncode, counts, reason)
         return Result(
-            status=status, counts=counts, complaint=complaint, seconds=seconds, output=done.stdout or ""
+            status=status,
+            counts=counts,
+            failed=failed,
+            complaint=complaint,
+            seconds=seconds,
+            output=done.stdout or "",
         )
 
-    def _counted(self) -> tuple[dict[str, int], str]:
-        """The tests by what came of them, and why the first was skipped that should have run."""
+    def _counted(self) -> tuple[dict[str, int], list[str], str]:
+        """The tests by what came of them, which failed, and why the first was skipped that should have run."""
         counts = Counter[str]()
+        failed: list[str] = []
         reason = ""
         if self._results.exists():
             for case in ElementTree.parse(self._results).iter("testcase"):
+                if case.get("name") == "internal":  # pytest's word for an error of its own
+                    continue
                 skipped = case.find("skipped")
                 if case.find("failure") is not None or case.find("error") is not None:
                     counts["failed"] += 1
+                    failed.append(case.get("name", "").partition("[")[0])
                 elif skipped is None:
                     counts["passed"] += 1
                 else:
@@ -161,13 +172,16 @@ class Suite:
                     if excuse not in _EXCUSED:
                         reason = reason or said
         order = ("failed", "passed", "skipped", *_EXCUSED)
-        return {what: counts[what] for what in order}, reason
+        # A test that failed may have failed once more when its fixtures were torn down.
+        failed = list(dict.fromkeys(failed))
+        counts["failed"] = len(failed)
+        return {what: counts[what] for what in order}, failed, reason
 
 
 def _judged(code: int, counts: Mapping[str, int], reason: str) -> tuple[int, str | None]:
     """The exit status, and what to say about it that no failed test has said."""
     if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
-        return 2, "pytest could not run."
+        return 2, "pytest could not run, and says above why."
     if counts["failed"]:
         return 1, None
     if not counts["passed"]:

@@ -114,6 +114,8 @@ def _need(module: str, remedy: str) -> None:
 
 def _run_once(suite: Suite, seed: int) -> int:
     result = suite.run(seed)
+    for name in result.failed:
+        click.secho(f"failed: {name}", fg="red")
     click.echo(f"{suite.backend}: {result.summary}, seed {seed}, {result.seconds:.1f} s")
     if result.complaint is not None:
         click.secho(result.complaint, fg="red", err=True)

@@ -241,6 +241,7 @@ def test_failure(place, aistorage):
     done = aistorage("conformance", "other:factory", "-k", "after_close", "--effort", "quick", cwd=place.path)
     assert done.returncode == 1
     assert "save_progress after close: returned AIProgress(" in done.stdout
+    assert "failed: test_operations_after_close_raise\n" in done.stdout
     assert re.search(r"^other:factory: \d failed, .*seed 0", done.stdout, re.MULTILINE)
 
 
@@ -277,7 +278,7 @@ def test_runs_stop_at_the_first_failure(place, aistorage):
     done = aistorage("conformance", *arguments, cwd=place.path)
     assert done.returncode == 1
     assert "LookupError: the second run" in done.stdout
-    assert "run 2 of 5, seed 1: 2 failed, " in done.stdout
+    assert "run 2 of 5, seed 1: 1 failed, " in done.stdout
     assert "run 3" not in done.stdout
     assert "1 of 5 runs were green; the one with --seed 1 was not." in done.stderr
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 __all__ = [
     "SPEC",
@@ -119,7 +118,7 @@ class TestResult:
     message: str = ""
     seconds: float = 0.0
     violation: Violation | None = None
-    latencies: Mapping[str, Latencies] = MappingProxyType({})
+    latencies: Mapping[str, Latencies] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
