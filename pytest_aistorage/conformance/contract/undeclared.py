@@ -112,10 +112,10 @@ class UndeclaredContract(ContractBase):
         capability = Capability.SURVIVES_CLIENT_CRASH
         _require_evidence(self, clients, capability)
         if Capability.SHARED_BETWEEN_PROCESSES not in clients.capabilities:
-            if Capability.SURVIVES_CLOSE in clients.capabilities:
-                inconclusive(
-                    "the store is not shared, so there is nobody to look on while a client is killed"
-                )
+            turns = [model.Save(record("m", 0.5))], [model.Get("m")]
+            told = _in_another_process(clients, *turns, killed=True)
+            if told is None or (told[0].result is not None and told[0].result != model.Found(None)):
+                inconclusive("the store is not shared, so nobody can look on while its client is killed")
             clients.facts["shown"] = "the records are of one process, and gone with it"
             return
         number = 0
@@ -257,8 +257,13 @@ class _Sockets:
         return number - 1
 
 
-def _in_another_process(clients: Clients, *turns: Sequence[model.Operation] | None) -> Any:
-    """What another process is told that opens the store, for each turn anew; None: it can't be given the opener."""
+def _in_another_process(
+    clients: Clients, *turns: Sequence[model.Operation] | None, killed: bool = False
+) -> Any:
+    """What another process is told that opens the store, for each turn anew; None: it can't be given the opener.
+
+    With ``killed`` it is killed after each turn, and the next one is another process's.
+    """
     try:
         pickle.dumps(clients.opener)
     except Exception:  # whatever pickle or the opener says: it can't be given away
@@ -272,6 +277,8 @@ def _in_another_process(clients: Clients, *turns: Sequence[model.Operation] | No
                 if outcome.kind != "ok":
                     pytest.fail(f"another process that opens the store {outcome.kind}: {outcome.error!r}")
                 told = outcome.value
+                if killed:
+                    client.end()
     except UnsupportedOperationError as error:
         inconclusive(str(error))
     except AIStorageError:

@@ -181,7 +181,7 @@ class DictStorage(Small):
     """A dictionary of this process under one lock."""
 
     scheme = "memory"
-    capabilities = _PROMISES
+    capabilities = _PROMISES | {Capability.SURVIVES_CLOSE}  # the dictionary stays as long as the process
     stores: ClassVar[dict[str, tuple[threading.Lock, dict[str, Versioned]]]] = {}
 
     def __init__(self, url: str) -> None:
