@@ -28,7 +28,7 @@ from .wording import (
     counted,
     description,
     reasons,
-    untested,
+    unshown,
 )
 
 __all__ = ["report_to_html"]
@@ -157,7 +157,7 @@ def _card(backend: Backend) -> str:
             for name in names
         )
         missing = f'<div class="missing">Level {above.number}, {above.name}, needs<ul>{listed}</ul></div>'
-    if note := untested(backend):
+    if note := unshown(backend):
         missing += f'<div class="missing">{escape(note.capitalize())}</div>'
     found = {status: number for status, number in counts(backend).items() if number}
     bar = "".join(

@@ -17,7 +17,7 @@ from .wording import (
     reasons,
     rung,
     settings_of,
-    untested,
+    unshown,
 )
 
 __all__ = ["report_to_markdown"]
@@ -95,7 +95,7 @@ def _verdict(backend: Backend) -> str:
     named = f"**{escaped(backend.name)}**" + (f" ({escaped(what)})" if what else "")
     reached, missing = rung(backend)
     line = f"- {VERDICT_SIGNS[verdict]} {named}: **{verdict}**, {reached}"
-    return "\n".join([line, *(f"  - {note}" for note in (missing, untested(backend)) if note)])
+    return "\n".join([line, *(f"  - {note}" for note in (missing, unshown(backend)) if note)])
 
 
 def _cell(backend: Backend, guarantee: str) -> str:

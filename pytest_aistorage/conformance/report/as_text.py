@@ -12,7 +12,7 @@ from rich.text import Text
 
 from .judging import GUARANTEES, Standing, Verdict, counts, standing_of, verdict_of
 from .results import Backend, Report, Status
-from .wording import VERDICT_SIGNS, cell, description, rung, settings_of, untested
+from .wording import VERDICT_SIGNS, cell, description, rung, settings_of, unshown
 
 __all__ = ["report_to_text"]
 
@@ -115,7 +115,7 @@ def _verdict(backend: Backend) -> Text:
     verdict = verdict_of(backend)
     about = description(backend)
     reached, missing = rung(backend)
-    notes = [note for note in (missing, untested(backend)) if note]
+    notes = [note for note in (missing, unshown(backend)) if note]
     return Text.assemble(
         (f"{VERDICT_SIGNS[verdict]} {backend.name}", "bold"),
         f" ({about})" if about else "",

@@ -20,10 +20,9 @@ Levels are cumulative: each asks for the one before and for its guarantees to be
 a model is lost or undone, which they add nothing to; they are about several models at once.
 A fake is no evidence for a guarantee: a simulated backend reaches level 1 at most.
 
-The verdict is *failed* if any test failed; *incomplete* if something that was to be shown was not: a test was
-skipped or is a deviation, or one of what is declared is inconclusive; otherwise *passed*. That a lack could not be
-shown takes nothing from what is declared, and does not make a verdict incomplete. The verdict is about tests: what
-is declared and has no contract test at all is *not shown* and stops its level, not the verdict; the report names it.
+The verdict is *failed* if any test failed; *incomplete* if a test that applies was skipped, not run, or replaced by
+a deviation, or if a test of what every storage promises was inconclusive; otherwise *passed*. What is declared and
+could not be shown, a loss of power for instance, stops its level and not the verdict: the report names it beside it.
 """
 
 from __future__ import annotations
@@ -202,7 +201,9 @@ def _complete(tests: Iterable[TestResult]) -> bool:
     tests = list(tests)
     if not any(test.status is Status.PASSED for test in tests):
         return False
-    return not any(
-        test.status in _UNSHOWN and not (test.status is Status.INCONCLUSIVE and test.unless is not None)
-        for test in tests
-    )
+    return not any(test.status in _UNSHOWN and not _is_open(test) for test in tests)
+
+
+def _is_open(test: TestResult) -> bool:
+    """Whether a guarantee, or its lack, could not be shown; the verdict leaves that to the level."""
+    return test.status is Status.INCONCLUSIVE and (test.unless is not None or bool(test.requires))

@@ -29,7 +29,7 @@ __all__ = [
     "reasons",
     "rung",
     "settings_of",
-    "untested",
+    "unshown",
 ]
 
 SIGNS = {
@@ -85,11 +85,14 @@ def rung(backend: Backend) -> tuple[str, str]:
     return reached, f"level {above.number} ({above.name}) needs {'; '.join(missing)}"
 
 
-def untested(backend: Backend) -> str:
-    """Return a sentence about what is declared and has no contract test at all; empty: there is no such guarantee."""
-    tested = {name for test in backend.tests for name in test.requires}
-    names = [name for name in GUARANTEES if name in (backend.declared or ()) and name not in tested]
-    return f"declared, and no contract test is about it: {', '.join(names)}" if names else ""
+def unshown(backend: Backend) -> str:
+    """Return a sentence about what is declared and was not shown; empty: there is no such guarantee."""
+    names = [
+        name
+        for name in GUARANTEES
+        if name in (backend.declared or ()) and standing_of(backend, name) is Standing.NOT_SHOWN
+    ]
+    return f"declared and not shown: {', '.join(names)}" if names else ""
 
 
 def settings_of(report: Report) -> str:
