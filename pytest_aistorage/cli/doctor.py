@@ -88,8 +88,8 @@ def _print(specs: Sequence[ServerSpec], offers: dict[str, list[Offer]]) -> None:
     console.print(table)
     missing = [name for name, found in offers.items() if not any(offer.available for offer in found)]
     if not missing:
-        said = "All of them can be had. “used” is where a test run takes each from; prove takes the quickest."
-        console.print(said, soft_wrap=True)
+        remark = "All of them can be had. “used” is where a test run takes each from; prove takes the quickest."
+        console.print(remark, soft_wrap=True)
         return
     for name in missing:
         console.print(f"No {name} can be had here. Any one of these gets it:", style="red", soft_wrap=True)
