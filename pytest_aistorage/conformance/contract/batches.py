@@ -14,7 +14,7 @@ from ...capabilities import Capability
 from ...errors import InvalidProgressError
 from ...progress import AIProgress
 from ...storage import AIStorage
-from .checks import check_names, check_same, check_unchanged, refused, shown, writing
+from .checks import check_names, check_same, check_unchanged, moment, refused, shown, writing
 from .clients import Clients, ContractBase, requires
 from .ways import check_read
 
@@ -215,12 +215,22 @@ class BatchContract(ContractBase):
     def test_batches_count_versions_like_saves(self, storage: AIStorage) -> None:
         """Batch after batch, each model takes the next version, and updated_at does not decrease."""
         before: dict[str, AIProgress] = {}
-        for version in (1, 2, 3):
-            saved = storage.save_many(dataclasses.replace(p, mse=float(version)) for p in _batch())
+        for number in (1, 2, 3):
+            # From batch to batch a model is new among known ones, first and last.
+            names = (f"first {number}", *_NAMES, f"last {number}")
+            saved = storage.save_many(_batch(float(number), names))
+            stored = {record.model_name: record for record in storage.load_progress()}
             for record in saved:
-                assert record.version == version, (
-                    f"batch {version} gave {record.model_name!r} {record.version}"
-                )
-                if earlier := before.get(record.model_name):
-                    assert record.created_at == earlier.created_at, "a batch moved created_at"
-                before[record.model_name] = record
+                name = record.model_name
+                version = number if name in _NAMES else 1
+                done = f"batch {number} of {names}, of which {list(_NAMES)} came {number} times: {name!r}"
+                assert record.version == version, f"{done}: expected version {version}, got {record.version}"
+                check_same(f"{done} in load_progress", record, stored.get(name), stamps=True)
+                if earlier := before.get(name):
+                    assert record.created_at == earlier.created_at, (
+                        f"{done}: created_at moved from {earlier.created_at} to {record.created_at}"
+                    )
+                    assert moment(record, "updated_at") >= moment(earlier, "updated_at"), (
+                        f"{done}: updated_at was set back from {earlier.updated_at} to {record.updated_at}"
+                    )
+                before[name] = record

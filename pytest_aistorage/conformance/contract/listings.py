@@ -107,6 +107,9 @@ class ListingContract(ContractBase):
             seen.append(record.model_name)
             if number < 5:
                 writer.delete_progress(doomed[number])
+                if number > 1:  # a model that was yielded comes back with a new life
+                    writer.delete_progress(seen[1])
+                    writer.save_progress(AIProgress(model_name=seen[1], mse=0.5))
                 writer.save_progress(
                     AIProgress(model_name=f"a{number}", mse=0.5)
                 )  # before the iteration's place

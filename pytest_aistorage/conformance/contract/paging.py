@@ -29,8 +29,8 @@ class PagingContract(ContractBase):
         storage.save_many(
             model(
                 name,
-                (0.5, 0.25)[index % 2],
-                accuracy=(None, 0.1, 0.9)[index % 3],
+                (0.5, 0.25, 0.5000000000000001)[index % 3],
+                accuracy=(None, 0.1, 0.30000000000000004, 0.3)[index % 4],
                 cross_validation_score=(0.3, None)[index % 2],
                 training_samples=(7, None, 7)[index % 3],
                 training_start=moments[index % 3],

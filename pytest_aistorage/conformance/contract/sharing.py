@@ -13,9 +13,9 @@ from ...errors import VersionConflictError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
 from ..racing import Increment, Outcome, check_sight, race_of_processes, race_of_threads
-from .checks import check_names, check_same, found, refused
+from .checks import check_names, check_same, check_unchanged, found, refused
 from .clients import Clients, ContractBase, requires
-from .ways import given_to_change
+from .ways import check_read, given_to_change
 
 __all__ = ["SharingContract"]
 
@@ -73,6 +73,12 @@ class SharingContract(ContractBase):
         batch = storage.save_many([dataclasses.replace(_M, model_name="n")])
         check_same("save_many by one client, get by another", batch[0], other.get_progress("n"), stamps=True)
         _check_listed(other, ["m", "n"], "saves by one client")
+        for mse in (0.125, 0.0625):
+            changed = [
+                storage.save_progress(dataclasses.replace(_M, mse=mse)),
+                *storage.save_many([batch[0]]),
+            ]
+            check_read(other, changed, "another client's save of")
         storage.delete_progress("m")
         assert other.get_progress("m") is None, "delete by one client: another still finds the record"
         _check_listed(other, ["n"], "a delete by one client")
@@ -92,9 +98,24 @@ class SharingContract(ContractBase):
             assert saved.version == version, (
                 f"save {version} of two clients in turns took version {saved.version}"
             )
-        pair[0].save_progress(_M, expected_version=8)
+        for client in pair:
+            found(client, "m", "saves in turns")
+        last = pair[0].save_progress(_M, expected_version=8)
         with refused(VersionConflictError, "save by the other client with the version it saw before"):
             pair[1].save_progress(_M, expected_version=8)
+        with refused(VersionConflictError, "delete by the other client with the version it saw before"):
+            pair[1].delete_progress("m", expected_version=8)
+        check_unchanged(pair[1], last, "a save and a delete with the version that the client saw before")
+        with refused(
+            VersionConflictError, "save with expected_version=0 by a client that met the model before"
+        ):
+            pair[1].save_progress(_M, expected_version=0)
+        pair[0].delete_progress("m")
+        with refused(VersionConflictError, "save by the other client with the version of the deleted record"):
+            pair[1].save_progress(_M, expected_version=last.version)
+        for number in range(4):
+            pair[number % 2].save_progress(_M, expected_version=0)
+            pair[number // 2].delete_progress("m")
 
     @requires(Capability.LINEARIZABLE)
     def test_threads_saving_one_model_take_distinct_versions(

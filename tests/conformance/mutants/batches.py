@@ -92,3 +92,14 @@ class EqualTwiceIsOnce(Batching):
             if progress not in once:
                 once.append(progress)
         return super().batch(once)
+
+
+@turns_red("batches_count_versions_like_saves")
+class NewModelsMoveTheOthersCreatedAt(Batching):
+    """A batch with a new model in it shows the time of the batch as created_at of all of them."""
+
+    def batch(self, progresses: list[Any]) -> list[AIProgress]:
+        saved = super().batch(progresses)
+        if not any(record.version == 1 for record in saved):
+            return saved
+        return [dataclasses.replace(record, created_at=record.updated_at) for record in saved]

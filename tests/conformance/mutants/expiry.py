@@ -372,3 +372,24 @@ class DeleteOfTheExpiredReturnsAVersion(RemembersExpired):
         taken = super().delete_progress(model_name, expected_version=expected_version)
         old = self.expired.get(model_name)
         return old.version + 1 if taken is None and old is not None else taken
+
+
+@turns_red("expired_record_is_nowhere")
+class ExpiresWhenItIsAskedFor(RemembersExpired):
+    """A get clears up what has expired; until then listings show it."""
+
+    def get_progress(self, model_name: str) -> AIProgress | None:
+        self.expired.pop(model_name, None)
+        return super().get_progress(model_name)
+
+    def load_progress(self) -> list[AIProgress]:
+        return sorted([*super().load_progress(), *self.expired.values()], key=lambda r: r.model_name)
+
+
+@turns_red("record_expires_when_its_time_is_over")
+class OpeningClearsTtls(Delegating):
+    """Each client that opens writes every record anew."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.inner.save_many(self.inner.load_progress())

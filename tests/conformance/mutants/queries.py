@@ -176,3 +176,73 @@ class IterationKeepsItsConnection(Delegating):
             self._open -= 1
 
         return yielded()
+
+
+@turns_red("conditions_hold_together")
+class LimitAndPrefixOneTooMany(Asking):
+    """Beside a prefix the limit fetches one more, to know whether there is a page behind, and returns it."""
+
+    def asked(self, query: ProgressQuery) -> ProgressQuery:
+        if not query.name_prefix or not query.limit:
+            return query
+        return dataclasses.replace(query, limit=query.limit + 1)
+
+
+@turns_red("bounds_are_inclusive")
+class BoundClampedToTheColumn(Asking):
+    """A bound beyond the column's type is set to its limit, and then something meets it."""
+
+    def asked(self, query: ProgressQuery) -> ProgressQuery:
+        least = query.min_training_samples
+        return dataclasses.replace(
+            query, min_training_samples=None if least is None else min(least, 2**31 - 1)
+        )
+
+
+@turns_red("paging_by_any_order_visits_each_match_once")
+class NearlyEqualIsATie(Asking):
+    """Behind a float, what is nearly equal to it is taken for a tie that was shown."""
+
+    def query_progress(self, query: ProgressQuery) -> list[AIProgress]:
+        place = query.after
+        found = super().query_progress(query)
+        if place is None or not isinstance(place, AIProgress):
+            return found
+        return [record for record in found if not 0 < abs(record.mse - place.mse) < 1e-12]
+
+
+@turns_red("metadata_is_compared_with_its_type")
+class LongTextsComparedByTheirBeginning(Asking):
+    """The index of the metadata holds the first hundred characters of a text."""
+
+    def query_progress(self, query: ProgressQuery) -> list[AIProgress]:
+        checked = checked_query(query)
+
+        def begun(value: Any) -> Any:
+            return value[:100] if isinstance(value, str) else value
+
+        found = run_query(dataclasses.replace(checked, metadata=None, limit=None), self.inner.load_progress())
+        found = [
+            record
+            for record in found
+            if all(
+                key in record.metadata and same_json(begun(record.metadata[key]), begun(value))
+                for key, value in (checked.metadata or {}).items()
+            )
+        ]
+        return found if checked.limit is None else found[: checked.limit]
+
+
+@turns_red("iteration_while_others_write")
+class IterationYieldsTheReborn(Delegating):
+    """A model that comes back during an iteration is yielded a second time, in its new life."""
+
+    def iter_progress(self, *, batch_size: int = 1000) -> Iterator[AIProgress]:
+        seen = {}
+        for record in super().iter_progress(batch_size=batch_size):
+            seen[record.model_name] = record.created_at
+            yield record
+        for name, created_at in seen.items():
+            now = self.inner.get_progress(name)
+            if now is not None and now.created_at != created_at:
+                yield now

@@ -336,3 +336,23 @@ class InterruptIsUnavailable(Delegating):
             return super().update_progress(model_name, change)
         except KeyboardInterrupt as error:
             raise StorageUnavailableError("interrupted") from error
+
+
+@turns_red("other_client_sees_every_change")
+class QueriesAReplica(Delegating):
+    """Queries show what was there before the last save of another client."""
+
+    _before: ClassVar[dict[tuple[str, str], tuple[object, AIProgress | None]]] = {}
+
+    def save_progress(self, progress: AIProgress, **options: Any) -> AIProgress:
+        before = self.inner.get_progress(progress.model_name)
+        saved = super().save_progress(progress, **options)
+        self._before[self.url, saved.model_name] = (self, before)
+        return saved
+
+    def query_progress(self, query: ProgressQuery) -> list[AIProgress]:
+        shown = []
+        for record in super().query_progress(query):
+            writer, before = self._before.get((self.url, record.model_name), (self, None))
+            shown.append(record if writer is self or before is None else before)
+        return shown
