@@ -51,7 +51,7 @@ def check(backend: str, capabilities: Sequence[str], directory: Path) -> None:
     try:
         named = list(map(capability, capabilities)) or None
         if not is_reference(backend) and (problem := check_name(backend)):
-            raise ConfigurationError(problem)
+            raise ConfigurationError(f"{problem}; package.module:factory leads to what is not registered")
         opener, supplied = _opener(backend, named, directory)
     except ConfigurationError as error:
         raise CannotTest(str(error) + _traceback_of(error.__cause__)) from None

@@ -75,7 +75,7 @@ def check_name(name: object) -> str | None:
         return f"backend {name!r}: only {', '.join(SERVER_KINDS)} have versions"
     if name in _DECLARED or name in _registered():
         return None
-    return f"no backend is called {name!r}, and it is no package.module:factory; known are {', '.join(known_names())}"
+    return f"no backend is called {name!r}; known are {', '.join(known_names())}"
 
 
 def declared(name: str) -> frozenset[Capability] | None:
