@@ -162,7 +162,7 @@ class ListingContract(ContractBase):
     @requires(Capability.LINEARIZABLE)  # what declares no more than a file may have to read it whole
     def test_iteration_is_in_bounded_memory(self, storage: AIStorage) -> None:
         """Iterating over many large records in small batches holds some of them at a time, not all."""
-        count, length = 100, 8000
+        count, length = 60, 4000
         size = 8 * length  # bytes of a list of that length; its items are ints that Python holds only once
         for first in range(0, count, 10):
             storage.save_many(

@@ -85,7 +85,7 @@ class QueryContract(ContractBase):
 
         def check(data: st.DataObject) -> None:
             stored = _refilled(storage, data.draw(strategies.corpora(), label="stored"))
-            for _ in range(8):
+            for _ in range(12):
                 query = data.draw(strategies.queries(stored), label="query")
                 asked = copy.deepcopy(query)
                 wanted = run_query(checked_query(query), stored)
@@ -96,7 +96,7 @@ class QueryContract(ContractBase):
                     check_same(done, expected, actual, stamps=True)
                 assert query == asked, f"{done} changed the query that the caller gave it to {query}"
 
-        explore(check, st.data(), share=1.2)
+        explore(check, st.data(), share=0.8)
 
     def test_query_of_nothing_returns_all(self, storage: AIStorage) -> None:
         """A query without conditions returns all records, by name in code point order."""
