@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from ... import model
 from ...capabilities import Capability
 from ...races.clients import Client
+from ...races.controller import Scenario, run_schedule
 from ...races.errors import RaceError, StuckError
 from ...races.interruptions import crash, rehearse, worth_trying
 from ...races.lines import Place, own_code
+from ...races.schedule import KILLED, Schedule, Step
+from ...races.seams import FileSeams
 from ..effort import active
-from ..pool import clients_of
+from ..files import touched_file
+from ..pool import clients_of, shared_pool
 from ..steps import Call, CountUp, Steps, Told, explain
 from .clients import Clients
 from .schedules import Violation, narrowed, record, state_of
@@ -107,6 +111,8 @@ class _Killing:
         self._own = own_code(clients.first)
 
     def found(self, budget: int | None) -> Iterator[Violation | None]:
+        """Kill at the seams of a file, and at places of the code."""
+        yield from self._at_files()
         places = self._rehearsed()
         # From the end: what is half done is done late.
         for number in reversed(worth_trying(places, budget)):
@@ -114,7 +120,25 @@ class _Killing:
             with self._victim() as victim:
                 outcome = crash(victim, self._own, Steps((self._operation,)), number)
             if outcome.kind != "ok":  # otherwise it came to its end before this place
-                yield self._judged(before, number, str(places[number - 1]))
+                schedule = f"P1:line{number},P1:killed"
+                yield self._judged(before, schedule, str(places[number - 1]))
+
+    def _at_files(self) -> Iterator[Violation | None]:
+        """Between opening, truncating, writing and renaming, of which one line may do several."""
+        self._saved()
+        operation = Steps((self._operation,))
+        with self._victim() as victim:
+            path = touched_file(victim, operation)
+        if path is None:
+            return
+        scenario = Scenario(opener=self._clients.opener, operations=(operation,), seams=FileSeams(path))
+        self._saved()
+        whole = run_schedule(scenario, Schedule(()), shared_pool()).schedule.steps
+        for seam in range(len(whole)):
+            before = self._saved()
+            run = run_schedule(scenario, Schedule((*whole[:seam], Step(0, KILLED))), shared_pool())
+            if run.outcomes[0].kind != "ok":
+                yield self._judged(before, str(run.schedule), None)
 
     def _rehearsed(self) -> Sequence[Place]:
         with self._victim() as victim:
@@ -143,7 +167,7 @@ class _Killing:
         told: list[Told] = outcome.value
         return told
 
-    def _judged(self, before: Sequence[Told], number: int, where: str) -> Violation | None:
+    def _judged(self, before: Sequence[Told], schedule: str, where: str | None) -> Violation | None:
         declared = self._clients.capabilities
         parts = _parts(self._operation, Capability.ATOMIC_BATCH in declared)
         calls = [Call(0, Told(part, None, "killed by SIGKILL", "unknown"), 0, 1) for part in parts]
@@ -165,7 +189,7 @@ class _Killing:
         if not why:
             return None
         return Violation(
-            schedule=f"P1:line{number},P1:killed",
+            schedule=schedule,
             placement="P1 is a process that is killed by SIGKILL in the middle of its operation",
             where=where,
             before=tuple(before),
