@@ -39,7 +39,7 @@ __all__ = ["command"]
 def command(
     ctx: click.Context, history: Path, snapshot: bool, atomic: bool, steps: int | None, as_json: bool
 ) -> None:
-    """Say whether the operations in HISTORY are linearizable, and if not, show the few that can't be.
+    """Say whether a recorded history is linearizable, and what is wrong with it.
 
     HISTORY is a file of JSON Lines: an operation on each line, as the documentation describes. The exit status is 0
     if it is linearizable, 1 if it is not, 2 if it can't be read, 3 if the budget ran out: that is no pass.

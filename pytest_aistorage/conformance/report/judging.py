@@ -137,10 +137,16 @@ def evidence(backend: Backend, guarantee: str) -> list[TestResult]:
     if guarantee == CORE:
         found = [test for test in backend.tests if not test.requires and test.unless is None]
     elif backend.declared is None or guarantee in backend.declared:
-        found = [test for test in backend.tests if guarantee in test.requires]
+        found = [test for test in backend.tests if guarantee in _about(test)]
     else:
         found = [test for test in backend.tests if test.unless == guarantee]
     return [test for test in found if test.status is not Status.NOT_APPLICABLE]
+
+
+def _about(test: TestResult) -> tuple[str, ...]:
+    """What a test is about: that processes share the store is often only what it takes to show something else."""
+    others = tuple(name for name in test.requires if name != Capability.SHARED_BETWEEN_PROCESSES.value)
+    return others or tuple(test.requires)
 
 
 def standing_of(backend: Backend, guarantee: str) -> Standing:
