@@ -24,8 +24,8 @@ __all__ = ["Result", "Suite", "environment", "quickest_place"]
 _SUITE = Path(factories.__file__).with_name("test_conformance.py")
 # What a skipped contract test's reason begins with, where it is no test that should have run.
 _EXCUSED = ("not applicable", "inconclusive", "deviation")
-# What would load other plugins, or give arguments that nobody gave here.
-_FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER")
+# What would load other plugins, give arguments that nobody gave here, or ask for backends that are not tested here.
+_FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER", "AI_STORAGE_REQUIRE")
 _MEMORY = "/dev/shm"  # a file system in memory on Linux; in a container perhaps of a few megabytes
 _ENOUGH = 2**30
 

@@ -23,7 +23,7 @@ Run = Callable[..., pytest.RunResult]
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run pytest as a user would, in the test's own directory."""
-    for name in ("CI", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+    for name in ("CI", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "AI_STORAGE_REQUIRE"):
         monkeypatch.delenv(name, raising=False)
     pytester.syspathinsert()
 
