@@ -88,7 +88,9 @@ def _print(specs: Sequence[ServerSpec], offers: dict[str, list[Offer]]) -> None:
     console.print(table)
     missing = [name for name, found in offers.items() if not any(offer.available for offer in found)]
     if not missing:
-        remark = "All of them can be had. “used” is where a test run takes each from; prove takes the quickest."
+        remark = (
+            "All of them can be had. “used” is where a test run takes each from; prove takes the quickest."
+        )
         console.print(remark, soft_wrap=True)
         return
     for name in missing:
