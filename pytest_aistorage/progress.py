@@ -9,7 +9,7 @@ from typing import Any
 
 from .capabilities import Capability
 
-__all__ = ["SCALAR_FIELDS", "AIProgress", "ProgressQuery", "StorageInfo", "stamped"]
+__all__ = ["GIVEN_FIELDS", "SCALAR_FIELDS", "STAMPS", "AIProgress", "ProgressQuery", "StorageInfo", "stamped"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,12 @@ def stamped(record: AIProgress, version: int, created_at: datetime, updated_at: 
         updated_at=updated_at,
     )
 
+
+STAMPS = ("version", "created_at", "updated_at")
+"""The fields of `AIProgress` that the storage adds."""
+
+GIVEN_FIELDS = tuple(f.name for f in dataclasses.fields(AIProgress) if f.name not in STAMPS)
+"""The fields that the caller of a save gives."""
 
 SCALAR_FIELDS = tuple(f.name for f in dataclasses.fields(AIProgress) if f.name != "metadata")
 """The fields of `AIProgress` that a query can order by."""

@@ -15,13 +15,12 @@ from ..errors import (
     UnsupportedOperationError,
     VersionConflictError,
 )
-from ..progress import AIProgress, ProgressQuery
+from ..progress import GIVEN_FIELDS, AIProgress, ProgressQuery
 from ..storage import AIStorage
 from ..validation import checked_query
 from .comparison import Comparison
 from .iteration import Iteration
 from .narrative import (
-    GIVEN,
     Narrative,
     differences,
     said_batch,
@@ -388,7 +387,7 @@ class Agreement(Comparison):
             if type(got.version) is not int or got.version < 1:
                 self.fail("a version from 1 up", repr(got.version))
             wanted = dataclasses.replace(wanted, version=got.version)
-        if lines := differences(wanted, got, (*GIVEN, "version")):
+        if lines := differences(wanted, got, (*GIVEN_FIELDS, "version")):
             self.fail(said_record(wanted), said_record(got), *lines)
         self.agree_on_moments(before.record, self._ended_at.get(name), got)
         kept = dataclasses.replace(wanted, created_at=got.created_at, updated_at=got.updated_at)

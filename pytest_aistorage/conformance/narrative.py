@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import VersionConflictError
-from ..progress import AIProgress, ProgressQuery
+from ..progress import GIVEN_FIELDS, STAMPS, AIProgress, ProgressQuery
 from ..queries import same_json
+from .equality import same_value
 
 __all__ = [
     "ALL",
-    "GIVEN",
     "Narrative",
     "differences",
     "said_batch",
@@ -28,13 +28,7 @@ __all__ = [
     "said_versions",
 ]
 
-STAMPS = ("version", "created_at", "updated_at")
-"""What the storage adds."""
-
-GIVEN = tuple(field.name for field in dataclasses.fields(AIProgress) if field.name not in STAMPS)
-"""The fields that the caller of a save gives."""
-
-ALL = (*GIVEN, *STAMPS)
+ALL = (*GIVEN_FIELDS, *STAMPS)
 """The fields of a record."""
 
 _DEFAULTS = AIProgress(model_name="", mse=0.0)
@@ -91,7 +85,7 @@ def said_record(record: object) -> str:
     if not isinstance(record, AIProgress):
         return repr(record)
     fields = {"mse": record.mse}
-    for field in GIVEN[2:]:
+    for field in GIVEN_FIELDS[2:]:
         if not same_json(getattr(record, field), getattr(_DEFAULTS, field)):
             fields[field] = getattr(record, field)
     return f"{said_name(record.model_name)} v{record.version}, {said_given(fields)}"
@@ -144,10 +138,7 @@ def differences(wanted: AIProgress, got: AIProgress, fields: Iterable[str]) -> l
     lines = []
     for field in fields:
         expected, actual = getattr(wanted, field), getattr(got, field)
-        same = same_json(expected, actual)
-        if same and isinstance(expected, datetime):
-            same = expected.utcoffset() == actual.utcoffset()
-        if not same:
+        if not same_value(expected, actual):
             expected, actual = _said_value(expected), _said_value(actual)
             lines.append(f"{field} of {said_name(wanted.model_name)}: expected {expected}, got {actual}")
     return lines

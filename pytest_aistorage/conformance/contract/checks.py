@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from ...errors import AIStorageError
-from ...progress import AIProgress, ProgressQuery
+from ...progress import GIVEN_FIELDS, STAMPS, AIProgress, ProgressQuery
 from ...storage import AIStorage
 from ...validation import checked_progress
 from ..effort import active
+from ..equality import same_value
 
 __all__ = [
-    "FIELDS",
     "Writes",
     "check_names",
     "check_same",
@@ -38,16 +38,6 @@ __all__ = [
     "writing",
 ]
 
-FIELDS = tuple(
-    field.name
-    for field in dataclasses.fields(AIProgress)
-    if field.name not in ("version", "created_at", "updated_at")
-)
-"""What the caller of a save gives."""
-
-STAMPS = ("version", "created_at", "updated_at")
-"""What the storage adds."""
-
 _PATIENCE = 60.0  # seconds that one write may take
 _SHOWN = 600
 _LISTED = 20  # names of a list that a message shows whole
@@ -55,29 +45,16 @@ _LISTED = 20  # names of a list that a message shows whole
 E = TypeVar("E", bound=AIStorageError)
 
 
-def difference(wanted: AIProgress, got: object, fields: Iterable[str] = (*FIELDS, *STAMPS)) -> str:
+def difference(wanted: AIProgress, got: object, fields: Iterable[str] = (*GIVEN_FIELDS, *STAMPS)) -> str:
     """Say in which fields a record differs from the wanted one; types count. Empty: in none."""
     if not isinstance(got, AIProgress):
         return f"expected a record, got {got!r}"
     lines = []
     for field in fields:
         expected, actual = getattr(wanted, field), getattr(got, field)
-        if not _same(expected, actual):
+        if not same_value(expected, actual):
             lines += _told(field, expected, actual)
     return "\n".join(lines)
-
-
-def _same(expected: Any, actual: Any) -> bool:
-    """Compare two values of a record with their types; 0.0 is not -0.0, and a moment in UTC not one elsewhere."""
-    if type(expected) is not type(actual):
-        return False
-    if isinstance(expected, dict):
-        return expected.keys() == actual.keys() and all(_same(expected[key], actual[key]) for key in expected)
-    if isinstance(expected, list):
-        return len(expected) == len(actual) and all(map(_same, expected, actual))
-    if isinstance(expected, datetime):
-        return bool(expected == actual and expected.utcoffset() == actual.utcoffset())
-    return bool(expected == actual) and (expected != 0 or str(expected) == str(actual))
 
 
 _ABSENT = object()
@@ -93,7 +70,7 @@ def _told(place: str, expected: object, actual: object) -> list[str]:
         lines: list[str] = []
         for key in [*ours, *(key for key in theirs if key not in ours)]:
             one, other = ours.get(key, _ABSENT), theirs.get(key, _ABSENT)
-            if one is _ABSENT or other is _ABSENT or not _same(one, other):
+            if one is _ABSENT or other is _ABSENT or not same_value(one, other):
                 lines += _told(f"{place}[{shown(key)}]", one, other)
             if len(lines) > _TOLD:
                 return [*lines[:_TOLD], f"  {place}: and more"]
@@ -144,7 +121,7 @@ def check_same(done: str, wanted: AIProgress, got: object, *, stamps: bool = Fal
     if not isinstance(wanted, AIProgress):
         pytest.fail(f"{done}: what was returned before is no record, but {wanted!r}", pytrace=False)
     plain = wanted if stamps else checked_progress(wanted)
-    found = difference(plain, got, (*FIELDS, *STAMPS) if stamps else FIELDS)
+    found = difference(plain, got, (*GIVEN_FIELDS, *STAMPS) if stamps else GIVEN_FIELDS)
     if found:
         pytest.fail(f"{done}: the record of model {wanted.model_name!r} differs\n{found}", pytrace=False)
     return cast(AIProgress, got)

@@ -11,11 +11,11 @@ import pytest
 
 from ...capabilities import Capability
 from ...errors import InvalidProgressError, VersionConflictError
-from ...progress import AIProgress
+from ...progress import GIVEN_FIELDS, STAMPS, AIProgress
 from ...storage import AIStorage
 from .. import strategies
 from ..machine import Disagreement, check_sequences
-from .checks import FIELDS, STAMPS, difference, explore
+from .checks import difference, explore
 from .clients import Clients, ContractBase
 from .hooks import RawReader
 
@@ -40,7 +40,7 @@ def _read(raw: RawReader, model_name: str, done: str) -> Mapping[str, Any] | Non
             f"{done}: ai_storage_raw({model_name!r}) returned {fields!r}, expected a mapping or None",
             pytrace=False,
         )
-    if unknown := sorted(set(fields) - {*FIELDS, *STAMPS}):
+    if unknown := sorted(set(fields) - {*GIVEN_FIELDS, *STAMPS}):
         pytest.fail(
             f"ai_storage_raw({model_name!r}) returned the fields {unknown}, which no AIProgress has",
             pytrace=False,
