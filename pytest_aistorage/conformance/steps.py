@@ -14,27 +14,7 @@ from ..errors import AIStorageError, CorruptStorageError, OutcomeUnknownError, V
 from ..errors import InvalidProgressError as _Invalid
 from ..progress import AIProgress
 
-__all__ = ["Call", "CountUp", "Steps", "Told", "described", "explain", "outline", "shown"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CountUp:
-    """A change for ``update_progress``: one more in ``training_samples``; everything else stays.
-
-    Attributes:
-        model_name: the model.
-    """
-
-    model_name: str
-
-    def __call__(self, current: AIProgress | None) -> AIProgress:
-        """Return the record with one more."""
-        if current is None:
-            return AIProgress(model_name=self.model_name, mse=0.5, training_samples=1)
-        return dataclasses.replace(current, training_samples=(current.training_samples or 0) + 1)
-
-    def __str__(self) -> str:
-        return "training_samples + 1"
+__all__ = ["Call", "Steps", "Told", "described", "explain", "outline", "shown"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import pytest
 
 from ... import model
 from ...capabilities import Capability
+from ...races.operations import CountUp
 from ..effort import active
-from ..steps import CountUp
 from .clients import Clients, ContractBase, requires
 from .schedules import Case, nothing, races, record
 
