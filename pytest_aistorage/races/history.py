@@ -122,19 +122,6 @@ class History:
     def __repr__(self) -> str:
         return f"<History of {len(self.operations)} operations>"
 
-    def by_model(self) -> dict[str, list[Operation]]:
-        """Return the operations on each model; batches and listings are not among them."""
-        found: dict[str, list[Operation]] = {}
-        for operation in self.operations:
-            name = operation[2]
-            if operation[12]:
-                continue
-            if name in found:
-                found[name].append(operation)
-            elif operation[1] != "load" and operation[1] != "save_many":
-                found[name] = [operation]
-        return found
-
     # -- text -----------------------------------------------------------------------------------------------
 
     def dump(self, path: Path) -> None:

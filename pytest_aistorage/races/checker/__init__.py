@@ -43,7 +43,7 @@ def check_linearizable(
     """
     operations = history.operations
     compound = any(operation[12] or operation[1] == "load" for operation in operations)
-    models = split(operations) if compound else history.by_model()
+    models = split(operations)
     tiers = {"versions": 0, "tags": 0, "search": 0}
     found: list[tuple[str, Witness]] = []
     open_models: list[str] = []
