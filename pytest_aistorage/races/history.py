@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
 
-__all__ = ["KINDS", "OUTCOMES", "Fault", "History", "Operation", "Part"]
+__all__ = ["KINDS", "NEVER", "OUTCOMES", "Fault", "History", "Operation", "Part"]
 
 KINDS = ("save", "update", "delete", "get", "save_many", "load")
 OUTCOMES = ("ok", "failed", "unknown")
 FORMAT = 1
+
+NEVER = 1 << 200
+"""Later than whatever a clock tells. Where times are compared it stands for a return that never came."""
 
 
 class Part(NamedTuple):

@@ -11,12 +11,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..history import Operation
+from ..history import NEVER, Operation
 from .result import Witness
 
 __all__ = ["Budget", "search"]
 
-_NEVER = 1 << 200
 _ABSENT = -1
 
 
@@ -69,7 +68,7 @@ class _Search:
     def run(self, budget: Budget) -> Witness | bool | None:
         certain, maybe = self.certain, self.maybe
         calls = [operation.called for operation in certain]
-        returns = [_NEVER if operation.returned is None else operation.returned for operation in certain]
+        returns = [NEVER if operation.returned is None else operation.returned for operation in certain]
         count = len(certain)
         written = [self._value(operation.value) for operation in certain]
         written_maybe = [self._value(operation.value) for operation in maybe]
@@ -89,7 +88,7 @@ class _Search:
             if first + bits.bit_count() > furthest[0]:
                 furthest = (first + bits.bit_count(), first, bits, version, value)
             # Whatever comes next must have been called before every operation that is left returned.
-            limit, position, mask = _NEVER, first, bits
+            limit, position, mask = NEVER, first, bits
             candidates = []
             while position < count and calls[position] <= limit:
                 if not mask & 1:
@@ -156,7 +155,7 @@ class _Search:
         left = [
             operation for position, operation in enumerate(self.certain[first:]) if not bits >> position & 1
         ]
-        limit = min(_NEVER if one.returned is None else one.returned for one in left)
+        limit = min(NEVER if one.returned is None else one.returned for one in left)
         blocked = tuple(operation for operation in left if operation.called <= limit)
         return Witness(
             rule="search",

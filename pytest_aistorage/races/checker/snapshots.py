@@ -16,12 +16,11 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..history import Operation, Part
+from ..history import NEVER, Operation, Part
 from .result import Witness, unique
 
 __all__ = ["check_moments", "split"]
 
-_NEVER = 1 << 200
 _ROUNDS = 6
 
 
@@ -117,7 +116,7 @@ def _line(operations: Sequence[Operation]) -> _Line:
     line = _drawn(writers, reads, maybe)
     # Reads that found nothing bind the moments around them too, where it is clear which absence they saw.
     for operation in absent:
-        returned = _NEVER if operation.returned is None else operation.returned
+        returned = NEVER if operation.returned is None else operation.returned
         if (index := line.index(0, operation.called, returned)) is not None:
             reads.setdefault(index, []).append(operation)
     return _drawn(writers, reads, maybe) if absent else line
@@ -129,7 +128,7 @@ def _drawn(
     last = max([0, *writers, *reads])
     calls: list[int] = []
     callers: list[Operation | None] = []
-    latest = -_NEVER
+    latest = -NEVER
     setter: Operation | None = None
     for version in range(last + 1):
         writer = writers.get(version)
@@ -140,9 +139,9 @@ def _drawn(
         for read in reads.get(version, ()):
             if read.called > latest:
                 latest, setter = read.called, read
-    returns = [_NEVER] * (last + 2)
+    returns = [NEVER] * (last + 2)
     returners: list[Operation | None] = [None] * (last + 2)
-    least = _NEVER
+    least = NEVER
     first: Operation | None = None
     for version in range(last, -1, -1):
         writer = writers.get(version)
@@ -160,7 +159,7 @@ def _drawn(
         first_call = min(operation.called for operation in maybe)
         calls.append(max(latest, first_call))
         callers.append(None)
-        returns.append(_NEVER)
+        returns.append(NEVER)
         returners.append(None)
         deletes.append(last + 1)
     return _Line(calls, callers, returns, returners, deletes)
@@ -206,9 +205,9 @@ def check_moments(operations: Sequence[Operation], *, snapshot: bool, atomic: bo
                     if operation.kind == "load"
                     else "a part of it was seen while another part was not there",
                 )
-            if window.low > operation.called or window.high < (operation.returned or _NEVER):
+            if window.low > operation.called or window.high < (operation.returned or NEVER):
                 several[number] = operation._replace(
-                    called=window.low, returned=None if window.high == _NEVER else window.high
+                    called=window.low, returned=None if window.high == NEVER else window.high
                 )
                 narrowed = True
         if (found := _incomparable(placed) or _crossed(batches)) is not None:
@@ -231,7 +230,7 @@ class _Window:
 
 def _window(operation: Operation, lines: Mapping[str, _Line]) -> _Window:
     seen = {part.model_name: part.version for part in operation.parts}
-    high = _NEVER if operation.returned is None else operation.returned
+    high = NEVER if operation.returned is None else operation.returned
     window = _Window(operation.called, high, None, None, {})
     is_listing = operation.kind == "load"
     changed = True

@@ -17,12 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..history import Operation
+from ..history import NEVER, Operation
 from .result import Witness, unique
 
 __all__ = ["check_tags", "is_tagged"]
-
-_NEVER = 1 << 200
 
 
 def is_tagged(operations: Sequence[Operation]) -> bool:
@@ -179,10 +177,10 @@ def _in_a_circle(roots: Sequence[_Link], links: dict[str, _Link]) -> Witness | N
 
 def _swept(root: _Link) -> _Chain | Witness:
     """Check the order inside a chain, and find its zone."""
-    chain = _Chain(root.writer, _NEVER, -_NEVER, None, None)
+    chain = _Chain(root.writer, NEVER, -NEVER, None, None)
     if root.writer is None:
-        chain.first_return = -_NEVER  # nothing was there from the beginning
-    latest, setter = -_NEVER, None
+        chain.first_return = -NEVER  # nothing was there from the beginning
+    latest, setter = -NEVER, None
     link: _Link | None = root
     while link is not None:
         for group in ([] if link.writer is None else [link.writer], link.reads):

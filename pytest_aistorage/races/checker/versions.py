@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from ..history import Operation
+from ..history import NEVER, Operation
 from .result import Witness
 
 __all__ = ["UNDECIDED", "check_versions", "is_versioned"]
@@ -25,8 +25,7 @@ __all__ = ["UNDECIDED", "check_versions", "is_versioned"]
 UNDECIDED = object()
 """Operations of unknown outcome fit in more than one way: a search has to tell."""
 
-_NEVER = 1 << 200
-_NOTHING = -_NEVER
+_NOTHING = -NEVER
 
 
 def is_versioned(operations: Sequence[Operation]) -> bool:
@@ -200,7 +199,7 @@ def _sweep(
     present: bool | None = False  # None: what was cut out may have created or deleted it
     beginnings: list[int] = []
     endings: list[int] = []
-    least_returns = [_NEVER] * (last + 2)
+    least_returns = [NEVER] * (last + 2)
     latest_calls = [_NOTHING] * (last + 2)
     for version in range(1, last + 1):
         writer = writers.get(version)
@@ -273,7 +272,7 @@ def _sweep(
         ]
         if any(operation.kind == "delete" and (operation.base or 0) > last for operation in pending):
             return UNDECIDED
-        end = max(latest, min(deletes)) if deletes else _NEVER
+        end = max(latest, min(deletes)) if deletes else NEVER
         return _absent(absent, beginnings, endings, least_returns, latest_calls, writers, reads, end)
     return None
 
