@@ -198,9 +198,8 @@ def _sweep(
     latest, setter = _NOTHING, None  # the latest call among all earlier groups, and whose it is
     present: bool | None = False  # None: what was cut out may have created or deleted it
     beginnings: list[int] = []
-    endings: list[int] = []
+    endings: dict[int, int] = {}  # by the version of a delete: the latest call up to it
     least_returns = [NEVER] * (last + 2)
-    latest_calls = [_NOTHING] * (last + 2)
     for version in range(1, last + 1):
         writer = writers.get(version)
         if writer is None:
@@ -213,7 +212,6 @@ def _sweep(
                 if base is not None and base != version - 1:
                     return _wrong_base(writer, version, present, writers)
                 present = False
-                endings.append(version)
             else:
                 if base is not None and present is not None and base != (version - 1 if present else 0):
                     return _wrong_base(writer, version, present, writers)
@@ -232,7 +230,8 @@ def _sweep(
                 least_returns[version] = returned
             if called > latest:
                 latest, setter = called, writer
-            latest_calls[version] = latest
+            if kind == "delete":
+                endings[version] = latest
         found = reads.get(version)
         if found is None:
             continue
@@ -273,7 +272,7 @@ def _sweep(
         if any(operation.kind == "delete" and (operation.base or 0) > last for operation in pending):
             return UNDECIDED
         end = max(latest, min(deletes)) if deletes else NEVER
-        return _absent(absent, beginnings, endings, least_returns, latest_calls, writers, reads, end)
+        return _absent(absent, beginnings, endings, least_returns, writers, reads, end)
     return None
 
 
@@ -332,9 +331,8 @@ def _deleted_nothing(writer: Operation, before: Operation | None) -> Witness:
 def _absent(
     absent: Sequence[Operation],
     beginnings: list[int],
-    endings: list[int],
+    endings: dict[int, int],
     least_returns: list[int],
-    latest_calls: list[int],
     writers: dict[int, Operation],
     reads: dict[int, list[Operation]],
     open_end: int,
@@ -348,10 +346,10 @@ def _absent(
         return None
     from_there = list(accumulate(reversed(least_returns), min))
     from_there.reverse()
-    up_to_there = list(accumulate(latest_calls, max))
-    ends = {begin: _end_after(begin, endings) for begin in beginnings}
+    deletes = list(endings)
+    ends = {begin: _end_after(begin, deletes) for begin in beginnings}
     begun = [from_there[begin] for begin in beginnings]
-    over = [open_end if (end := ends[begin]) is None else up_to_there[end] for begin in beginnings]
+    over = [open_end if (end := ends[begin]) is None else endings[end] for begin in beginnings]
     for read in absent:
         # The last period that had surely begun: of those before it none ended later.
         number = bisect_left(begun, read[3]) - 1
@@ -372,9 +370,9 @@ def _absent(
     return None
 
 
-def _end_after(begin: int, endings: list[int]) -> int | None:
-    number = bisect_left(endings, begin)
-    return endings[number] if number < len(endings) else None
+def _end_after(begin: int, deletes: list[int]) -> int | None:
+    number = bisect_left(deletes, begin)
+    return deletes[number] if number < len(deletes) else None
 
 
 def _first_return(begin: int, writers: dict[int, Operation], reads: dict[int, list[Operation]]) -> Operation:
