@@ -37,8 +37,8 @@ def test_violation_is_drawn(check):
     assert done.returncode == 1
     assert 'NOT LINEARIZABLE  race.jsonl · model "m": stale read' in done.stdout
     assert "2 of 3 operations suffice (+1 context)" in done.stdout
-    assert "save new -> v2" in done.stdout
-    assert "get -> v1 old" in done.stdout
+    assert "save #2 new -> v2" in done.stdout
+    assert "get #3 -> v1 old   <- was replaced" in done.stdout
     assert "Why: version 2 was there, and after that version 1." in done.stdout
 
 

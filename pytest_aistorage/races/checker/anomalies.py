@@ -8,7 +8,7 @@ from typing import Any
 from ..history import Fault, History, Operation
 from .result import Witness
 
-__all__ = ["ANOMALIES", "anomaly_of"]
+__all__ = ["ANOMALIES", "anomaly_of", "mixed_of", "offender_of"]
 
 ANOMALIES = (
     "lost update",
@@ -64,6 +64,16 @@ def anomaly_of(
     return _late(witness, history, those, faults)
 
 
+def offender_of(witness: Witness) -> Operation | None:
+    """Return the operation that is at odds with the others; None: a search does not say which."""
+    first, *others = witness.operations
+    if witness.rule == "search":
+        return None
+    if witness.rule == "order" and any(_wrote(other, first) for other in others):
+        return first
+    return _reader(witness)
+
+
 def _duplicate(operations: Sequence[Operation]) -> str:
     if all(operation.kind == "delete" for operation in operations):
         return "duplicate version"
@@ -92,13 +102,13 @@ def _value(reader: Operation, witness: Witness, those: Sequence[Operation]) -> s
         if reader.version is not None and one.version is not None and one.version < reader.version:
             return "value came back"
         return "took effect twice" if one.version != reader.version else "phantom read"
-    mixed = _mixed_of(got, writers)
+    mixed = mixed_of(got, writers)
     if mixed:
         return "intermediate read" if any(operation.kind == "update" for operation in mixed) else "torn read"
     return "phantom read"
 
 
-def _mixed_of(got: Any, writers: Sequence[Operation]) -> list[Operation]:
+def mixed_of(got: Any, writers: Sequence[Operation]) -> list[Operation]:
     """The writes of which a value that nobody wrote has a part each; empty if that is not what it is."""
     if not isinstance(got, dict) or not got:
         return []

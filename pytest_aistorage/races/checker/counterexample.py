@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..history import Fault, History, Operation
-from .anomalies import anomaly_of
+from .anomalies import anomaly_of, mixed_of, offender_of
 from .result import Violation, Witness, unique
 from .search import Budget, search
 from .snapshots import check_moments
@@ -36,7 +36,8 @@ def violation_of(
         id(one): recorded.get((one.process, one.called, one.model_name), one) for one in _all_of(witness)
     }
     certificate = unique(shown[id(operation)] for operation in witness.operations)
-    chosen = list(unique([*certificate, *(shown[id(operation)] for operation in witness.known)]))
+    known = [shown[id(operation)] for operation in witness.known]
+    chosen = list(unique([*certificate, *known, *_started_from(witness, those)]))
     context = chosen[len(certificate) :]
     operations: Sequence[Operation]
     if witness.rule in ("torn", "spurious"):
@@ -59,10 +60,36 @@ def violation_of(
         model_name=model,
         operations=tuple(operations),
         context=tuple(one for one in context if any(one is operation for operation in operations)),
+        offender=_found_among(operations, offender_of(named)),
         base=_base(operations) if verified and name else None,
         verified=verified,
         why=named.why,
         faults=tuple(faults),
+    )
+
+
+def _started_from(witness: Witness, those: Sequence[Operation]) -> Sequence[Operation]:
+    """What the certificate does not need, and its reader does: the common base, or the writes that got mixed."""
+    writers = [operation for operation in those if operation.kind != "get" and operation.outcome != "failed"]
+    if witness.rule == "value":
+        reader = witness.operations[-1]
+        return mixed_of(reader.value if reader.kind == "get" else reader.consumed, writers)
+    if witness.rule != "duplicate" or witness.known:
+        return ()
+    version = witness.operations[0].version or 0
+    return [operation for operation in writers if version > 1 and operation.version == version - 1][:1]
+
+
+def _found_among(operations: Sequence[Operation], wanted: Operation | None) -> Operation | None:
+    """The operation as it is shown: a tier may have changed it for its own use."""
+    return next(
+        (
+            one
+            for one in operations
+            if wanted is not None
+            and (one.process, one.called, one.kind) == (wanted.process, wanted.called, wanted.kind)
+        ),
+        None,
     )
 
 

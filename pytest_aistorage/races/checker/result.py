@@ -52,6 +52,7 @@ class Violation:
         model_name: the model; empty where several are concerned.
         operations: the counterexample, by the time of their calls.
         context: those of them that only say from where the others started.
+        offender: the one of them that is at odds with the others; None: it can't be told.
         base: the version before them, where it is known: the counterexample starts from there.
         verified: whether these operations alone are a violation; otherwise they are the model's whole history.
         why: one sentence.
@@ -62,6 +63,7 @@ class Violation:
     model_name: str
     operations: tuple[Operation, ...]
     context: tuple[Operation, ...] = ()
+    offender: Operation | None = None
     base: int | None = None
     verified: bool = True
     why: str = ""
