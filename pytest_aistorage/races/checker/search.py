@@ -7,12 +7,12 @@ operations and not their number; those of unknown outcome, which never end, have
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from ..history import NEVER, Operation
 from .result import Witness
+from .values import identity
 
 __all__ = ["Budget", "search"]
 
@@ -63,7 +63,7 @@ class _Search:
 
     def _value(self, value: Any) -> int:
         """A small number for a value, the same for equal ones of equal type."""
-        return self.values.setdefault(json.dumps(value, sort_keys=True, default=repr), len(self.values))
+        return self.values.setdefault(identity(value), len(self.values))
 
     def run(self, budget: Budget) -> Witness | bool | None:
         certain, maybe = self.certain, self.maybe

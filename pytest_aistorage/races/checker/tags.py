@@ -11,14 +11,13 @@ f_B < s_A, and without such a pair there is an order of all.
 from __future__ import annotations
 
 import itertools
-import json
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..history import NEVER, Operation
 from .result import Witness, unique
+from .values import identity
 
 __all__ = ["check_tags", "is_tagged"]
 
@@ -41,15 +40,11 @@ def is_tagged(operations: Sequence[Operation]) -> bool:
             return False
         if operation.kind == "update" and (operation.consumed is None) == (operation.base is None):
             return False
-        tag = _tag(operation.value)
+        tag = identity(operation.value)
         if tag in written:
             return False
         written.add(tag)
     return True
-
-
-def _tag(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=repr)
 
 
 @dataclass(slots=True)
@@ -87,11 +82,11 @@ def check_tags(operations: Sequence[Operation]) -> Witness | None:
         if operation.kind != "get" and operation.outcome != "failed":
             if operation.outcome == "unknown":
                 operation = operation._replace(returned=None)
-            links[_tag(operation.value)] = _Link(writer=operation)
+            links[identity(operation.value)] = _Link(writer=operation)
     for operation in operations:
         if operation.outcome != "ok" or operation.kind != "get":
             continue
-        link = nothing if operation.version == 0 else links.get(_tag(operation.value))
+        link = nothing if operation.version == 0 else links.get(identity(operation.value))
         if link is None:
             return Witness(
                 rule="value", operations=(operation,), why=f"nobody wrote {operation.value!r}, which was read"
@@ -108,7 +103,7 @@ def check_tags(operations: Sequence[Operation]) -> Witness | None:
         if writer.kind != "update" and writer.base is None:
             roots.append(link)
             continue
-        before = nothing if writer.base == 0 else links.get(_tag(writer.consumed))
+        before = nothing if writer.base == 0 else links.get(identity(writer.consumed))
         if before is None:
             return Witness(
                 rule="value",
@@ -151,7 +146,7 @@ def _seen(links: dict[str, _Link]) -> set[str]:
             seen.add(tag)
             writer = links[tag].writer
             if writer is not None and writer.consumed is not None:
-                waiting.append(_tag(writer.consumed))
+                waiting.append(identity(writer.consumed))
     return seen
 
 

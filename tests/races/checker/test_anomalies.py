@@ -117,6 +117,20 @@ def test_anomaly_without_versions(name, operations):
     assert found.violation.anomaly == name
 
 
+@pytest.mark.parametrize("tier", ["tags", "search"])
+@pytest.mark.parametrize(
+    ("written", "read"), [(1, "1"), ("1", 1), (1, 1.0), (1, True), ("[]", []), ([1], ["1"])]
+)
+def test_value_of_another_type_is_another_value(written, read, tier):
+    """What was read is what nobody wrote, though it looks the same as text or compares equal in Python."""
+    operations = [Operation(1, "save", "m", 0, 1, value=written), Operation(2, "get", "m", 2, 3, value=read)]
+    if tier == "search":
+        operations.append(Operation(1, "delete", "m", 4, 5))
+    found = check_linearizable(History(operations))
+    assert found.tiers[tier] == 1
+    assert found.verdict is Verdict.VIOLATION
+
+
 def test_unreadable_is_torn_or_lost():
     """A read that met what can't be read is a torn read; after a kill, a loss of durability."""
     unreadable = Operation(3, "get", "m", 4, 5, "failed", error="CorruptStorageError")
