@@ -11,18 +11,29 @@ from .clients import Client, ClientPool
 from .controller import LockProbe, Run, Scenario, run_schedule, schedules
 from .errors import NotSharedError, RaceError, StuckError
 from .history import Fault, History, Operation, Part
-from .ledger import Attempt, Balance, balance
+from .ledger import Balance, balance
 from .outcomes import Outcome
 from .probes import probe_for
 from .schedule import Schedule, Step
 from .seams import Failpoints, FileSeams, Seams
 from .stress import RaceResult, run_race
-from .workloads import Counter, DistinctModels, SameModel, Workload
+from .workloads import (
+    BatchesUnderReads,
+    Churn,
+    Counter,
+    DistinctModels,
+    Functions,
+    ListingUnderWrites,
+    Register,
+    SameModel,
+    Workload,
+)
 
 __all__ = [
-    "Attempt",
     "Balance",
+    "BatchesUnderReads",
     "Check",
+    "Churn",
     "Client",
     "ClientPool",
     "Counter",
@@ -30,7 +41,9 @@ __all__ = [
     "Failpoints",
     "Fault",
     "FileSeams",
+    "Functions",
     "History",
+    "ListingUnderWrites",
     "LockProbe",
     "NotSharedError",
     "Operation",
@@ -38,6 +51,7 @@ __all__ = [
     "Part",
     "RaceError",
     "RaceResult",
+    "Register",
     "Run",
     "SameModel",
     "Scenario",

@@ -154,7 +154,13 @@ class _Process(Client):
         if self._surroundings != surroundings:
             self._told("surroundings", surroundings)
             self._surroundings = surroundings
-        packed = pickle.dumps(thing)
+        try:
+            packed = pickle.dumps(thing)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise RaceError(
+                f"{thing!r} can't be given to another process ({error}): functions that race are to be at a module's "
+                "top level"
+            ) from error
         if b"__main__" in packed:
             raise RaceError(
                 f"{thing!r} lives in __main__, which another process can't import: move it to a module"

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-__all__ = ["Attempt", "Balance", "balance"]
+from .history import Operation
 
+__all__ = ["Balance", "balance"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One operation of one client, as the client saw it.
-
-    Attributes:
-        client: its number, from 0.
-        operation: ``"save"``, ``"update"``, ...
-        model_name: the model.
-        called: when it was called, in nanoseconds of the machine's monotonic clock, the same for all processes.
-        returned: when it returned or raised.
-        outcome: ``ok``: acknowledged; ``failed``: it had no effect; ``unknown``: it may have taken effect.
-        version: the version that was acknowledged.
-        error: the name of the error's type.
-    """
-
-    client: int
-    operation: str
-    model_name: str
-    called: int
-    returned: int
-    outcome: Literal["ok", "failed", "unknown"]
-    version: int | None = None
-    error: str | None = None
+_CHANGES = ("save", "update", "delete", "save_many")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +18,12 @@ class Balance:
     """Acknowledged against kept, over all models of a race.
 
     Attributes:
-        attempted: operations that were tried.
-        acknowledged: those that returned.
+        attempted: changes that were tried; those of a batch count one by one, reads don't.
+        acknowledged: those that returned, and had something to change.
         kept: acknowledged ones whose effect is in what is stored now.
         duplicates: versions of one model that were acknowledged more than once.
-        unknown: operations whose acknowledgement was lost.
-        errors: how many failed or are unknown, by the name of the error's type.
+        unknown: changes whose acknowledgement was lost.
+        errors: how many operations failed or are unknown, reads too, by the name of the error's type.
         unreadable: why what is stored can't be read; then nothing is kept.
     """
 
@@ -59,7 +37,7 @@ class Balance:
 
     @property
     def lost(self) -> int:
-        """Acknowledged operations whose effect is gone."""
+        """Acknowledged changes whose effect is gone."""
         return self.acknowledged - self.kept
 
     def __str__(self) -> str:
@@ -77,7 +55,7 @@ class Balance:
 
 
 def balance(
-    attempts: Iterable[Attempt], steps_kept: Mapping[str, int], unreadable: str | None = None
+    operations: Iterable[Operation], steps_kept: Mapping[str, int | None], unreadable: str | None = None
 ) -> Balance:
     """Compare what was acknowledged with what is stored.
 
@@ -86,27 +64,63 @@ def balance(
     bound where an operation that is unknown or failed took effect all the same.
 
     Args:
-        attempts: every operation of the race. The models did not exist before.
-        steps_kept: for each model, by how many changes its stored record was made; 0 where it is absent.
+        operations: every operation of the race. The models did not exist before.
+        steps_kept: for each model, by how many changes its stored record was made; None (or no entry) where it is
+            absent: then it is kept if a delete that was the newest change, or of unknown outcome, explains it.
         unreadable: why nothing can be read, if so.
     """
-    everything = list(attempts)
-    acknowledged: Counter[str] = Counter()
-    versions: Counter[tuple[str, int]] = Counter()
+    changes: dict[str, list[Operation]] = defaultdict(list)
     errors: Counter[str] = Counter()
-    for attempt in everything:
-        if attempt.outcome == "ok":
-            acknowledged[attempt.model_name] += 1
-            if attempt.version is not None:
-                versions[attempt.model_name, attempt.version] += 1
-        else:
-            errors[attempt.error or "error"] += 1
+    attempted = unknown = 0
+    for operation in operations:
+        if operation.outcome != "ok":
+            errors[operation.error or "error"] += 1
+        for change in _changes(operation):
+            attempted += 1
+            if change.outcome == "unknown":
+                unknown += 1
+            changes[change.model_name].append(change)
+    acknowledged = kept = duplicates = 0
+    for model, those in changes.items():
+        told = [change for change in those if change.outcome == "ok" and change.version != 0]
+        acknowledged += len(told)
+        versions = Counter(change.version for change in told if change.version is not None)
+        duplicates += sum(1 for number in versions.values() if number > 1)
+        if unreadable is None:
+            steps = steps_kept.get(model)
+            kept += min(len(told), _deleted(those) if steps is None else steps)
     return Balance(
-        attempted=len(everything),
-        acknowledged=acknowledged.total(),
-        kept=sum(min(number, steps_kept.get(model, 0)) for model, number in acknowledged.items()),
-        duplicates=sum(1 for number in versions.values() if number > 1),
-        unknown=sum(1 for attempt in everything if attempt.outcome == "unknown"),
+        attempted=attempted,
+        acknowledged=acknowledged,
+        kept=kept,
+        duplicates=duplicates,
+        unknown=unknown,
         errors=dict(errors),
         unreadable=unreadable,
     )
+
+
+def _changes(operation: Operation) -> Iterator[Operation]:
+    """The changes of single models that an operation consists of."""
+    if operation.kind not in _CHANGES:
+        return
+    if operation.kind != "save_many":
+        yield operation
+        return
+    for part in operation.parts:
+        yield operation._replace(model_name=part.model_name, version=part.version, parts=())
+
+
+def _deleted(changes: Iterable[Operation]) -> int:
+    """By how many changes a model came to be absent, as far as a delete explains it."""
+    newest: Operation | None = None
+    for change in changes:
+        if change.kind == "delete" and change.outcome == "unknown":
+            return 1 << 62  # it may have been the newest
+        if (
+            change.outcome == "ok"
+            and change.version
+            and (newest is None or change.version > (newest.version or 0))
+        ):
+            newest = change
+    return (newest.version or 0) if newest is not None and newest.kind == "delete" else 0

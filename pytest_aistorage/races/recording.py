@@ -54,12 +54,23 @@ class RecordingStorage:
 
     Attributes:
         operations: what was done so far, in order.
+        raised: the last error that the storage raised.
     """
 
     def __init__(self, storage: Any, process: int) -> None:
         self.storage = storage
         self.process = process
         self.operations: list[Operation] = []
+        self.raised: BaseException | None = None
+        self._pending: _Note | None = None
+
+    def so_far(self) -> tuple[Operation, ...]:
+        """Return what was done, and last the write that is under way: should its client die now, it may have taken
+        effect or not. A read of which nobody is told is left out, and an update that has not said what to write."""
+        note = self._pending
+        if note is None or not (note.fields.get("value") or note.fields.get("parts") or note.is_delete()):
+            return tuple(self.operations)
+        return (*self.operations, Operation(**{**note.fields, "returned": None, "outcome": "unknown"}))
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -192,7 +203,11 @@ class _Note:
             "called": time.monotonic_ns(),
         }
 
+    def is_delete(self) -> bool:
+        return self.fields["kind"] == "delete"
+
     def __enter__(self) -> Self:
+        self._recorder._pending = self
         return self
 
     def __exit__(
@@ -200,7 +215,10 @@ class _Note:
     ) -> None:
         fields = self.fields
         fields["returned"] = time.monotonic_ns()
+        self._recorder._pending = None
         if error is not None:
+            if error is not self.raised:
+                self._recorder.raised = error
             fields["error"] = type(error).__name__
             fields["outcome"] = "failed"
             if isinstance(error, VersionConflictError):

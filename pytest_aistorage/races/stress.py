@@ -1,66 +1,104 @@
-"""The stress run: many clients at once, from a common start, and the ledger of what they were told."""
+"""The stress run: many clients at once, from a common start, and the history of what they were told."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from random import Random
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
 from ..capabilities import Capability
-from ..errors import CorruptStorageError, OutcomeUnknownError
+from ..errors import ConfigurationError, CorruptStorageError, StorageUnavailableError
+from ..progress import AIProgress
 from ..storage import AIStorage
 from . import operations as plain
-from .clients import Client, ClientPool
+from .checker import Check, check_linearizable
+from .clients import PATIENCE, Client, ClientPool
 from .errors import NotSharedError, RaceError
-from .ledger import Attempt, Balance, balance
+from .history import Fault, History, Operation
+from .ledger import Balance, balance
+from .racers import Failure, Share, work
+from .recording import RecordingStorage
 from .seams import Pause, Seams, Watch
 from .workloads import Workload
 
-__all__ = ["RaceResult", "StartLine", "check_shared", "run_race"]
+__all__ = ["Injector", "RaceResult", "StartLine", "check_shared", "run_race"]
 
-# Seconds between two tries of an operation that failed; at random up to it, so that clients don't march in step.
-_LONGEST_PAUSE = 0.001
+OBSERVER = 0
+"""The number of the client in a history that reads what was kept; the racing ones are 1, 2, …"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Injector(Protocol):
+    """Does harm to a server while clients race; `races.faults.Faults` is one."""
+
+    def running(self, seed: int) -> AbstractContextManager[Sequence[Fault]]:
+        """Inject for the length of a ``with`` block, and have everything mended at its end.
+
+        Args:
+            seed: of what is random.
+
+        Returns:
+            What was done; it is complete at the block's end.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
 class RaceResult:
     """What a stress run came to.
 
     Attributes:
-        attempts: every operation, by the time of its call.
+        history: every operation of every client, by the time of its call; before them what process 0
+            set up, afterwards it reads each model.
         balance: acknowledged against kept.
         elapsed: seconds from the start to the last client's end.
         clients: how many there were.
         processes: whether they were spread over processes; otherwise they were threads of one.
+        capabilities: what the storage declares.
+        seed: of what was random.
+        failures: what was raised by the code that raced, and not by the storage.
     """
 
-    attempts: tuple[Attempt, ...]
+    history: History
     balance: Balance
     elapsed: float
     clients: int
     processes: bool
+    capabilities: frozenset[Capability] = frozenset()
+    seed: int = 0
+    failures: Sequence[Failure] = field(default=())
+
+    @cached_property
+    def check(self) -> Check:
+        """What `check_linearizable` says of the history; listings and batches are held to what is declared."""
+        return check_linearizable(
+            self.history,
+            snapshot_listing=Capability.SNAPSHOT_LISTING in self.capabilities,
+            atomic_batch=Capability.ATOMIC_BATCH in self.capabilities,
+        )
 
 
 def run_race(
-    opener: Callable[[], AIStorage],
+    opener: Callable[[], Any],
     workload: Workload,
     *,
     processes: int = 8,
     threads: int = 1,
     operations: int = 1000,
+    seconds: float | None = None,
     tries: int = 5,
     seed: int = 0,
     time_limit: float = 120.0,
     pool: ClientPool | None = None,
     shared: bool | None = None,
+    faults: Injector | None = None,
+    setup: Callable[[Any], object] | None = None,
 ) -> RaceResult:
-    """Let many clients work on one store at once, and compare what they were told with what was kept.
+    """Let many clients work on one store at once, and write down what they were told.
 
     Each client opens the storage itself. First each is shown to see what another wrote; then all start
     together. A storage that does not declare `Capability.SHARED_BETWEEN_PROCESSES` has all its clients in
@@ -69,21 +107,31 @@ def run_race(
     Args:
         opener: opens one more client of the store; picklable, where clients are processes. The store must
             outlive its clients: a shared ``memory://name`` needs one client that stays open.
-        workload: what each client does; its models must not exist yet.
-        processes: how many.
+        workload: what each client does; its models must not exist yet. Others may: they are left out of what
+            listings are recorded to have shown.
+        processes: how many; 0: the clients are threads of this process.
         threads: how many in each of the processes, with a client each.
-        operations: how many in all.
-        tries: how often one that fails is tried before it is given up, as applications do; each try counts.
-        seed: of what is random about the workload.
-        time_limit: seconds after which a client is given up.
+        operations: how often the workload is done in all.
+        seconds: after how many no client begins again; then `operations` is only the most that is done.
+        tries: how often one that fails is tried before it is given up, as applications do; each try is recorded.
+        seed: of what is random about the workload and the faults.
+        time_limit: seconds, beyond `seconds`, after which a client is given up.
         pool: where clients come from; None: one of its own.
         shared: whether the store is shared between processes; None: as its storages declare.
+        faults: what is done to the server meanwhile.
+        setup: is given a storage before the race; what it writes belongs to the history.
 
     Raises:
         NotSharedError: a client does not see what another wrote.
         StuckError: a client was not ready in time.
-        RaceError: a client died.
+        RaceError: a client died, what it is to do can't be given to another process, or it worked on a model that
+            was there before: such a history has no beginning.
+        ConfigurationError: there are no clients, or no operations.
     """
+    if processes < 0 or threads < 1 or operations < 1:
+        raise ConfigurationError(
+            f"a race of {processes} processes, {threads} threads and {operations} operations is none"
+        )
     if pool is None:
         with ClientPool() as own:
             return run_race(
@@ -92,57 +140,102 @@ def run_race(
                 processes=processes,
                 threads=threads,
                 operations=operations,
+                seconds=seconds,
                 tries=tries,
                 seed=seed,
                 time_limit=time_limit,
                 pool=own,
                 shared=shared,
+                faults=faults,
+                setup=setup,
             )
     with closing(opener()) as observer:
         if shared is None:
             shared = Capability.SHARED_BETWEEN_PROCESSES in observer.capabilities
-        if not shared:
-            processes, threads = processes * threads, 1
+        if not shared or not processes:
+            shared, processes, threads = False, max(1, processes) * threads, 1
         clients = pool.clients(processes, threads=not shared)
-        try:
-            for client in clients:
-                client.open(opener)
-            check_shared(clients, observer)
-            total = processes * threads
-            for number, client in enumerate(clients):
-                work = functools.partial(
-                    _work,
+        before = {record.model_name for record in observer.load_progress()}
+        recorder = RecordingStorage(observer, OBSERVER)
+        if setup is not None:
+            setup(recorder)
+        told = _raced(
+            clients,
+            observer,
+            [
+                Share(
                     opener=opener,
                     workload=workload,
                     first=number * threads,
-                    shares=tuple(_share(operations, total, number * threads + n) for n in range(threads)),
+                    times=tuple(
+                        _share(operations, processes * threads, number * threads + n) for n in range(threads)
+                    ),
+                    seconds=seconds,
                     tries=tries,
                     seed=seed,
                 )
-                client.send("call", client.packed((work, StartLine())))
-            for client in clients:
-                if client.answer()[0] != "stop":
-                    raise RaceError("a client ended before the race began")
-            started = time.monotonic()
+                for number in range(processes)
+            ],
+            time_limit + (seconds or 0.0),
+            faults,
+        )
+        done = _without([*recorder.operations, *told.operations], before)
+        recorder.operations.clear()
+        found = _kept(done, workload, recorder)
+        return RaceResult(
+            history=History([*done, *recorder.operations], told.injected),
+            balance=found,
+            elapsed=told.elapsed,
+            clients=processes * threads,
+            processes=shared,
+            capabilities=frozenset(getattr(observer, "capabilities", ())),
+            seed=seed,
+            failures=tuple(told.failures),
+        )
+
+
+@dataclass(slots=True)
+class _Told:
+    operations: list[Operation] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    injected: Sequence[Fault] = ()
+    elapsed: float = 0.0
+
+
+def _raced(
+    clients: list[Client], observer: Any, shares: list[Share], time_limit: float, faults: Injector | None
+) -> _Told:
+    """Start all clients together, and collect what they were told."""
+    told = _Told()
+    try:
+        for client, share in zip(clients, shares, strict=True):
+            client.open(share.opener)
+        check_shared(clients, observer)
+        for client, share in zip(clients, shares, strict=True):
+            client.send("call", client.packed((functools.partial(work, share=share), StartLine())))
+        for client in clients:
+            kind, _, *rest = client.answer()
+            if kind != "stop":
+                raise RaceError("a client ended before the race began") from (rest[0].error if rest else None)
+        injecting = contextlib.nullcontext([]) if faults is None else faults.running(shares[0].seed)
+        started = time.monotonic()
+        with injecting as told.injected:
             for client in clients:
                 client.send("go")
-            attempts: list[Attempt] = []
             for client in clients:
                 outcome = client.answer(time_limit)[2]
                 if outcome.kind != "ok":
-                    raise RaceError(f"a client {outcome.kind}") from outcome.error
-                attempts += outcome.value
-            elapsed = time.monotonic() - started
-        except BaseException:
-            # The others go on racing, and would answer whoever uses them next.
-            for client in clients:
-                client.end()
-            raise
-        found = _balance(attempts, workload, total, observer)
-    attempts.sort(key=lambda attempt: attempt.called)
-    return RaceResult(
-        attempts=tuple(attempts), balance=found, elapsed=elapsed, clients=total, processes=shared
-    )
+                    raise RaceError(f"a client {outcome.kind}: {outcome.error}") from outcome.error
+                told.operations += outcome.value.operations
+                told.failures += outcome.value.failures
+        told.elapsed = time.monotonic() - started
+    except BaseException:
+        # The others go on racing, and would answer whoever uses them next.
+        for client in clients:
+            client.end()
+        raise
+    told.operations.sort(key=lambda operation: operation.called)
+    return told
 
 
 def check_shared(clients: list[Client], observer: AIStorage) -> None:
@@ -163,6 +256,7 @@ def check_shared(clients: list[Client], observer: AIStorage) -> None:
             raise NotSharedError(
                 f"client {(number + 1) % len(clients) + 1} does not see what client {number + 1} wrote"
             )
+        observer.delete_progress(name)  # listings are to show what raced
 
 
 class StartLine(Seams):
@@ -185,70 +279,56 @@ def _share(operations: int, clients: int, number: int) -> int:
     return operations // clients + (number < operations % clients)
 
 
-def _work(
-    storage: AIStorage,
-    opener: Callable[[], AIStorage],
-    workload: Workload,
-    first: int,
-    shares: tuple[int, ...],
-    tries: int,
-    seed: int,
-) -> list[Attempt]:
-    """What one process does: its threads' work, and all that they were told."""
-    if len(shares) == 1:
-        return _repeat(storage, workload, first, shares[0], tries, seed)
-    found: list[list[Attempt]] = [[] for _ in shares]
+def _without(operations: Iterable[Operation], before: set[str]) -> list[Operation]:
+    """Leave out of listings what was there before the race, and nobody worked on.
 
-    def work(number: int) -> None:
-        with closing(opener()) as own:
-            found[number] = _repeat(own, workload, first + number, shares[number], tries, seed)
-
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(len(shares))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return [attempt for attempts in found for attempt in attempts]
+    Raises:
+        RaceError: somebody did.
+    """
+    found = []
+    for one in operations:
+        if one.kind == "load":
+            one = one._replace(parts=tuple(part for part in one.parts if part.model_name not in before))
+        elif known := before.intersection([one.model_name, *(part.model_name for part in one.parts)]):
+            raise RaceError(
+                f"model {min(known)!r} was there before the race, so that its history has no beginning: race on "
+                "models that are new, or delete it first"
+            )
+        found.append(one)
+    return found
 
 
-def _repeat(
-    storage: AIStorage, workload: Workload, client: int, times: int, tries: int, seed: int
-) -> list[Attempt]:
-    random = Random(f"{seed}/{client}")
-    attempts = []
-    for _ in range(times):
-        for _ in range(tries):
-            attempts.append(_attempt(storage, workload, client, random))
-            if attempts[-1].outcome != "failed":  # what may have taken effect is not done twice
-                break
-            time.sleep(random.uniform(0, _LONGEST_PAUSE))
-    return attempts
+def _kept(operations: Sequence[Operation], workload: Workload, recorder: RecordingStorage) -> Balance:
+    """Read what was kept of the models that were raced on; the reads are recorded."""
+    steps: dict[str, int | None] = {}
+    unreadable = None
+    for model in _touched(operations):
+        try:
+            record = _read(recorder, model)
+        except CorruptStorageError as error:
+            unreadable = str(error)
+            break
+        steps[model] = None if record is None else workload.changes(record)
+    return balance(operations, steps, unreadable)
 
 
-def _attempt(storage: AIStorage, workload: Workload, client: int, random: Random) -> Attempt:
-    version = error = None
-    outcome: Literal["ok", "failed", "unknown"] = "ok"
-    called = time.monotonic_ns()
-    try:
-        version = workload.act(storage, client, random).version
-    except Exception as raised:  # whatever it is: an error that is none of ours is counted by its name
-        outcome = "unknown" if isinstance(raised, OutcomeUnknownError) else "failed"
-        error = type(raised).__name__
-    return Attempt(
-        client=client,
-        operation=workload.operation,
-        model_name=workload.model_of(client),
-        called=called,
-        returned=time.monotonic_ns(),
-        outcome=outcome,
-        version=version,
-        error=error,
+def _touched(operations: Iterable[Operation]) -> list[str]:
+    names = dict.fromkeys(
+        name
+        for one in operations
+        for name in ([part.model_name for part in one.parts] if one.parts else [one.model_name])
+        if name
     )
+    return list(names)
 
 
-def _balance(attempts: list[Attempt], workload: Workload, clients: int, observer: AIStorage) -> Balance:
-    try:
-        records = [observer.get_progress(model) for model in workload.models(clients)]
-    except CorruptStorageError as error:
-        return balance(attempts, {}, str(error))
-    return balance(attempts, workload.changes(record for record in records if record is not None))
+def _read(recorder: RecordingStorage, model: str) -> AIProgress | None:
+    """Read a model; a server that was just restarted may need a moment."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return recorder.get_progress(model)
+        except StorageUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from pytest_aistorage.races import Attempt, balance
+import pytest
+
+from pytest_aistorage.races import Operation, Part, balance
 
 
-def attempt(model="m", outcome="ok", version=None, error=None):
-    """One attempt, of which nothing but the outcome matters."""
-    what = {"client": 0, "operation": "save", "called": 0, "returned": 1}
-    return Attempt(model_name=model, outcome=outcome, version=version, error=error, **what)
+def attempt(model="m", outcome="ok", version=None, error=None, kind="save", parts=()):
+    """One operation, of which nothing but the outcome matters."""
+    return Operation(
+        process=0,
+        kind=kind,
+        model_name=model,
+        called=0,
+        returned=1,
+        outcome=outcome,
+        version=version,
+        error=error,
+        parts=parts,
+    )
 
 
 def test_everything_kept():
@@ -48,3 +59,29 @@ def test_what_can_not_be_read_is_not_kept():
     found = balance([attempt(version=1)], {}, "torn")
     assert (found.kept, found.lost, found.unreadable) == (0, 1, "torn")
     assert str(found).endswith("what is stored can't be read")
+
+
+def test_reads_and_deletes_of_nothing_are_no_changes():
+    """What had nothing to change was not acknowledged, and reads are not counted."""
+    found = balance([attempt(kind="get", version=1), attempt(kind="delete", version=0)], {"m": None})
+    assert (found.attempted, found.acknowledged, found.kept) == (1, 0, 0)
+
+
+def test_each_record_of_a_batch_counts():
+    """Of a batch that was acknowledged one record's change was kept, and the other's not."""
+    parts = (Part("a", 1), Part("b", 1))
+    found = balance([attempt("", kind="save_many", parts=parts)], {"a": 1, "b": None})
+    assert (found.attempted, found.acknowledged, found.kept, found.lost) == (2, 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("newest", "kept"),
+    [
+        (attempt(kind="delete", version=2), 2),  # it explains that nothing is there
+        (attempt(kind="delete", outcome="unknown"), 1),  # it may explain it
+        (attempt(version=2), 0),
+    ],
+)
+def test_absent_models_are_kept_if_a_delete_explains_it(newest, kept):
+    """A model that is not there was deleted as the newest change, or is lost."""
+    assert balance([attempt(version=1), newest], {"m": None}).kept == kept

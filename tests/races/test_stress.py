@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import pytest
 from race_machine import KEEPING
@@ -10,13 +11,18 @@ from race_stores import FlockStorage, PrivateStorage, RenameStorage, UnlockedMem
 
 from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.races import (
+    BatchesUnderReads,
+    Churn,
     Counter,
     DistinctModels,
+    ListingUnderWrites,
     NotSharedError,
     RaceError,
+    Register,
     SameModel,
     run_race,
 )
+from pytest_aistorage.races.timeline import describe
 
 
 class Deadly(SameModel):
@@ -38,9 +44,10 @@ def test_a_thousand_concurrent_saves_of_one_model(pool, subject_of, name):
     result = run_race(store.opener, SameModel(model), processes=8, operations=1000, pool=pool)
     assert (result.clients, result.processes) == (8, not subject.threads)
     assert (result.balance.acknowledged, result.balance.lost, result.balance.duplicates) == (1000, 0, 0)
-    assert sorted(attempt.version for attempt in result.attempts) == list(range(1, 1001))
+    assert sorted(one.version for one in result.history if one.kind == "save") == list(range(1, 1001))
     assert subject.observer(store).get_progress(model).version == 1000
-    assert {attempt.client for attempt in result.attempts} == set(range(8))
+    assert {one.process for one in result.history} == set(range(9))  # one more reads what was kept
+    assert result.check, result.check
 
 
 @pytest.mark.parametrize("name", KEEPING)
@@ -50,6 +57,18 @@ def test_no_other_workload_loses_either(pool, subject_of, name, workload):
     subject = subject_of(name)
     result = run_race(subject.fresh().opener, workload(subject.model()), operations=160, pool=pool)
     assert (result.balance.acknowledged, result.balance.kept, result.balance.duplicates) == (160, 160, 0)
+    assert result.check, result.check
+
+
+@pytest.mark.parametrize("name", KEEPING)
+@pytest.mark.parametrize("workload", [Register, Churn, ListingUnderWrites, BatchesUnderReads])
+def test_histories_of_mixed_operations_are_linearizable(pool, subject_of, name, workload):
+    """Compare-and-set, deletes, listings and batches: some order explains all that 8 clients were told."""
+    subject = subject_of(name)
+    result = run_race(subject.fresh().opener, workload(subject.model()), operations=320, pool=pool)
+    assert result.check, describe(result.check, result.history)
+    assert (result.balance.lost, result.balance.duplicates, result.failures) == (0, 0, ())
+    assert set(result.balance.errors) <= {"VersionConflictError"}
 
 
 @pytest.mark.parametrize("name", ["memory", "sqlite"])
@@ -60,20 +79,18 @@ def test_several_threads_in_each_process(pool, subject_of, name):
         subject.fresh().opener, SameModel(subject.model()), processes=2, threads=3, operations=100, pool=pool
     )
     assert (result.clients, result.balance.kept) == (6, 100)
-    assert {attempt.client for attempt in result.attempts} == set(range(6))
+    assert {one.process for one in result.history} == set(range(7))
 
 
-def test_attempts_are_in_order_and_overlap(pool, subject_of):
+def test_operations_are_in_order_and_overlap(pool, subject_of):
     """Times are of one clock for all processes: each is called before it returns, and they do overlap."""
     subject = subject_of("sqlite")
     result = run_race(subject.fresh().opener, SameModel(subject.model()), operations=200, pool=pool)
-    calls = [attempt.called for attempt in result.attempts]
+    operations = result.history.operations
+    calls = [one.called for one in operations]
     assert calls == sorted(calls)
-    assert all(attempt.called < attempt.returned for attempt in result.attempts)
-    assert any(
-        a.client != b.client and b.called < a.returned
-        for a, b in zip(result.attempts, result.attempts[1:], strict=False)
-    )
+    assert all(one.called < one.returned for one in operations)
+    assert any(a.process != b.process and b.called < a.returned for a, b in itertools.pairwise(operations))
 
 
 @pytest.mark.parametrize("storage", [FileStorage, RenameStorage])
