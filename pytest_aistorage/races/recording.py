@@ -49,7 +49,8 @@ class RecordingStorage:
     failed.
 
     Args:
-        storage: any object with the methods of `AIStorage`.
+        storage: any object with the methods of `AIStorage`. Where it has an attribute ``answered_from``, that is
+            taken to say where its last read was answered from: ``cache``, ``database``.
         process: the number of the client in the history; no other has it.
 
     Attributes:
@@ -135,6 +136,7 @@ class RecordingStorage:
         with _Note(self, "get", model_name) as note:
             record: AIProgress | None = self.storage.get_progress(model_name)
             note.fields.update(version=0 if record is None else record.version, value=value_of(record))
+            note.fields["source"] = getattr(self.storage, "answered_from", None)
         return record
 
     def load_progress(self) -> list[AIProgress]:

@@ -114,3 +114,11 @@ def test_recorded_race_is_linearizable():
     found = check_linearizable(History([one for client in clients for one in client.operations]))
     assert found.verdict is Verdict.LINEARIZABLE, found.violation
     assert found.operations == 400
+
+
+def test_source_of_a_read_is_written_down(recorder):
+    """A storage that says where it answered from is taken at its word; others say nothing."""
+    recorder.get_progress("m")
+    recorder.storage.answered_from = "cache"
+    recorder.get_progress("m")
+    assert [one.source for one in recorder.operations] == [None, "cache"]
