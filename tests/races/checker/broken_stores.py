@@ -6,6 +6,7 @@ operations overlap in one thread, in the same way each time.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import struct
 from collections.abc import Callable, Sequence
@@ -307,10 +308,8 @@ def race_of_conditional_saves(stage: Stage) -> None:
         stage.two.save_progress(record("m", 0.25), expected_version=1)
 
     stage.store.meanwhile = other
-    try:
+    with contextlib.suppress(VersionConflictError):
         stage.three.save_progress(record("m", 0.125), expected_version=1)
-    except VersionConflictError:
-        pass
 
 
 def race_of_saves(stage: Stage) -> None:
@@ -347,10 +346,8 @@ def read_during_a_save(stage: Stage) -> None:
     stage.one.save_progress(record("m", 0.5, 1))
 
     def read() -> None:
-        try:
+        with contextlib.suppress(CorruptStorageError):
             stage.three.get_progress("m")
-        except CorruptStorageError:
-            pass
 
     stage.store.meanwhile = read
     stage.two.save_progress(record("m", 0.25, 2))
@@ -367,10 +364,8 @@ def delete_and_read(stage: Stage) -> None:
 def save_on_a_condition(stage: Stage) -> None:
     """A save on the condition of the version that is there."""
     stage.one.save_progress(record("m", 0.5))
-    try:
+    with contextlib.suppress(VersionConflictError):
         stage.two.save_progress(record("m", 0.25), expected_version=1)
-    except VersionConflictError:
-        pass
 
 
 def race_of_two_models(stage: Stage) -> None:
@@ -396,10 +391,8 @@ def kill_and_read(stage: Stage) -> None:
 def save_whose_answer_is_lost(stage: Stage) -> None:
     """A save of unknown outcome, and a read."""
     stage.one.save_progress(record("m", 0.5))
-    try:
+    with contextlib.suppress(OutcomeUnknownError):
         stage.two.save_progress(record("m", 0.25))
-    except OutcomeUnknownError:
-        pass
     stage.three.get_progress("m")
 
 
