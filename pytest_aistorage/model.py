@@ -2,8 +2,8 @@
 
 It knows no backend. `step` takes a state and an operation and returns the next state and the result; both
 states stay as they are, so that a search can branch. The conformance suite's state machine compares a storage
-with it, and the checker of histories linearizes against it: models don't influence each other, so `step_model`,
-for one model alone, is all that it needs.
+with it, and tests hold the checker of histories to it: models don't influence each other, so `step_model` says of
+one model alone what its operations are told.
 
 Operations are taken to be valid: bad input is refused before it comes to a state. Moments are the storage's
 own choice; who wants them predicted as well says at which moment an operation took place.

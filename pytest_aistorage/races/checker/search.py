@@ -132,7 +132,7 @@ class _Search:
         kind, outcome, told, base = operation.kind, operation.outcome, operation.version, operation.base
         if outcome == "failed":
             return (version, value) if operation.actual == current and base != current else None
-        if kind == "get" or (told == 0 and outcome == "ok"):
+        if kind == "get" or (kind == "delete" and not base and told == 0 and outcome == "ok"):
             if told == 0 or (told is None and operation.value is None):
                 return None if present else (version, value)
             if not present or (told is not None and told != current):

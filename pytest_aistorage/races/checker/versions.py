@@ -58,6 +58,12 @@ def check_versions(operations: Sequence[Operation], *, partial: bool = False) ->
                     return Witness(
                         rule="duplicate", operations=(operation,), why="it was acknowledged with version 0"
                     )
+                if kind == "delete" and base:
+                    return Witness(
+                        rule="base",
+                        operations=(operation,),
+                        why=f"nothing was there, and it was not refused, which asked for version {base}",
+                    )
                 absent.append(operation)
                 continue
             if kind == "get":

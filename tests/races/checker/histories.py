@@ -185,7 +185,9 @@ def _after(one: Operation, state: State) -> State | None:
     current = 0 if value is None else version
     if one.outcome == "failed":
         return state if one.actual == current and one.base != current else None
-    if one.kind == "get" or (one.outcome == "ok" and one.version == 0):
+    if one.kind == "get" or (one.kind == "delete" and one.outcome == "ok" and one.version == 0):
+        if one.kind == "delete" and one.base:
+            return None  # to delete what is not there, on the condition that it is, is refused
         if one.version == 0:
             return state if value is None else None
         fits = one.version in (None, version) and one.value in (None, value)
