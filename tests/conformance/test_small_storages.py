@@ -8,10 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from crashable import Hosted
 from mutants.small import DictStorage, FileOfJSON, Small, SQLiteStorage
 
-from pytest_aistorage import AIProgress, Capability, StorageUnavailableError
+from pytest_aistorage import Capability
 from pytest_aistorage.conformance.contract import Clients, not_applicable
 from pytest_aistorage.conformance.contract.crashes import CrashContract
 from pytest_aistorage.conformance.contract.interleavings import InterleavingContract
@@ -63,15 +62,3 @@ def test_a_reason_withholds_a_guarantee(
         given = {name: clients.open() if name == "storage" else clients for name in wanted}
         with pytest.raises(pytest.skip.Exception, match="a failover loses writes"):
             method(**given)
-
-
-def test_a_hosted_storage_is_killed_and_comes_back(tmp_path: Path) -> None:
-    """What was saved before its process was killed is there afterwards; meanwhile clients are told."""
-    with Hosted(functools.partial(SQLiteStorage, f"sqlite://{tmp_path}/hosted")) as host:
-        storage = host.opener()
-        saved = storage.save_progress(AIProgress(model_name="m", mse=0.5))
-        host.kill()
-        with pytest.raises(StorageUnavailableError):
-            storage.get_progress("m")
-        host.restart()
-        assert storage.get_progress("m") == saved

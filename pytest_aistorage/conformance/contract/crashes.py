@@ -8,9 +8,9 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -20,10 +20,13 @@ from ...errors import AIStorageError, OutcomeUnknownError, StorageUnavailableErr
 from ...races.clients import Client
 from ...races.errors import StuckError
 from ..effort import active
-from ..pool import clients_of
+from ..hosting import Hosted
+from ..pool import clients_of, shared_pool
+from ..sockets import Sockets
 from ..steps import Steps, Told
 from ..writing import Writing, acknowledged
 from .clients import Clients, ContractBase, inconclusive, requires
+from .elsewhere import has_server
 from .hooks import Crashable
 from .killing import BATCH_CRASHES, CRASHES, PATIENCE, Crash, crashes, reading, writing_on
 from .schedules import record
@@ -69,14 +72,26 @@ class CrashContract(ContractBase):
                     _check_kept(observer, writing, f"kill {number + 1} of a writing client, seed {seed}")
 
     @requires(Capability.SURVIVES_SERVER_CRASH)
-    def test_killed_server_loses_nothing_acknowledged(self, ai_storage_crashable: Crashable | None) -> None:
-        """The server is killed under load and started again: what was acknowledged is there."""
-        _crash_server(_supplied(ai_storage_crashable), _check_acknowledged)
+    def test_killed_server_loses_nothing_acknowledged(
+        self, clients: Clients, ai_storage_crashable: Crashable | None
+    ) -> None:
+        """The server is killed under load and started again: what was acknowledged is there.
+
+        Where the storage has none, it is the process that its library runs in.
+        """
+        with _crashable(clients, ai_storage_crashable) as crashable:
+            _crash_server(crashable, _check_acknowledged)
 
     @requires(Capability.SURVIVES_SERVER_CRASH)
-    def test_client_outlives_its_server(self, ai_storage_crashable: Crashable | None) -> None:
+    def test_client_outlives_its_server(
+        self, clients: Clients, ai_storage_crashable: Crashable | None
+    ) -> None:
         """While the server is down, clients are told so by our errors; afterwards they work as they are."""
-        _crash_server(_supplied(ai_storage_crashable), _check_errors)
+        if ai_storage_crashable is None:
+            if has_server(clients):
+                _rests_on_the_declaration("no server may be killed here")
+            pytest.skip("not applicable: the storage has no server that a client could outlive")
+        _crash_server(ai_storage_crashable, _check_errors)
 
     @requires(Capability.SURVIVES_POWER_LOSS)
     def test_power_loss_is_not_shown_here(self) -> None:
@@ -172,13 +187,27 @@ def _version(told: Told) -> int:
 # -- a server -----------------------------------------------------------------------------------------------
 
 
-def _supplied(crashable: Crashable | None) -> Crashable:
-    if crashable is None:
-        inconclusive(
-            "no server may be killed here, so SURVIVES_SERVER_CRASH rests on the declaration; supply the fixture "
-            "ai_storage_crashable"
-        )
-    return crashable
+@contextlib.contextmanager
+def _crashable(clients: Clients, supplied: Crashable | None) -> Iterator[Crashable]:
+    """What may be killed: what was supplied, or the process that hosts a storage without a server."""
+    if supplied is not None:
+        yield supplied
+        return
+    try:
+        hosted = Hosted(clients.opener, shared_pool())
+    except Exception as error:  # whatever pickle or the opener says
+        why = f"the store can't be opened by a process that may be killed ({type(error).__name__}: {error})"
+        _rests_on_the_declaration(why)
+    with hosted:
+        if hosted.call(Sockets()):
+            _rests_on_the_declaration("no server may be killed here")
+        yield hosted
+
+
+def _rests_on_the_declaration(why: str) -> NoReturn:
+    inconclusive(
+        f"{why}, so SURVIVES_SERVER_CRASH rests on the declaration; supply the fixture ai_storage_crashable"
+    )
 
 
 class Writer:

@@ -7,11 +7,8 @@ code. Where only chance could tell, on a server, the test is inconclusive; and w
 
 from __future__ import annotations
 
-import os
-import pickle
-import stat
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any, NoReturn
 
@@ -19,12 +16,11 @@ import pytest
 
 from ... import model
 from ...capabilities import Capability
-from ...errors import AIStorageError, UnsupportedOperationError
+from ...errors import UnsupportedOperationError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
-from ..pool import clients_of
-from ..steps import Steps, Told
 from .clients import Clients, ContractBase, inconclusive, requires
+from .elsewhere import has_server, in_another_process
 from .hooks import Crashable
 from .interleavings import BATCH_CASES, CASES, LISTING_CASES
 from .killing import BATCH_CRASHES, CRASHES, crashes, reading
@@ -46,7 +42,7 @@ class UndeclaredContract(ContractBase):
         """Another process that opens the store does not see what this one saved."""
         _require_evidence(self, clients, Capability.SHARED_BETWEEN_PROCESSES)
         storage.save_progress(record("m", 0.5))
-        told = _in_another_process(clients, [model.Get("m")])
+        told = in_another_process(clients, [model.Get("m")])
         if told is None or told[0].result is None or told[0].result == model.Found(None):
             clients.facts["shown"] = "another process does not see the records"
             return
@@ -57,7 +53,7 @@ class UndeclaredContract(ContractBase):
         """When every client of a process has closed, the records are gone."""
         _require_evidence(self, clients, Capability.SURVIVES_CLOSE)
         # In a process of its own: here somebody may hold the store open, such as whoever made it.
-        kept = _in_another_process(clients, [model.Save(record("m", 0.5))], [model.Get("m")])
+        kept = in_another_process(clients, [model.Save(record("m", 0.5))], [model.Get("m")])
         if kept is None:
             inconclusive(
                 "the opener can't be given to another process, and in this one somebody may keep the store open"
@@ -113,7 +109,7 @@ class UndeclaredContract(ContractBase):
         _require_evidence(self, clients, capability)
         if Capability.SHARED_BETWEEN_PROCESSES not in clients.capabilities:
             turns = [model.Save(record("m", 0.5))], [model.Get("m")]
-            told = _in_another_process(clients, *turns, killed=True)
+            told = in_another_process(clients, *turns, killed=True)
             if told is None or (told[0].result is not None and told[0].result != model.Found(None)):
                 inconclusive("the store is not shared, so nobody can look on while its client is killed")
             clients.facts["shown"] = "the records are of one process, and gone with it"
@@ -134,7 +130,7 @@ class UndeclaredContract(ContractBase):
         capability = Capability.SURVIVES_SERVER_CRASH
         _require_evidence(self, clients, capability)
         if ai_storage_crashable is None:
-            if not _has_server(clients):
+            if not has_server(clients):
                 pytest.skip("not applicable: the storage has no server that could crash")
             inconclusive("no server may be killed here; supply the fixture ai_storage_crashable")
         with closing(ai_storage_crashable.opener()) as storage:
@@ -217,7 +213,7 @@ def _show(clients: Clients, what: str, violation: Violation) -> None:
 
 def _kept(contract: ContractBase, clients: Clients, capability: Capability, what: str) -> NoReturn:
     """Fail: the guarantee is kept and not declared; unless only chance could have shown the loss."""
-    if capability is not Capability.VERSIONS_NEVER_REUSED and _has_server(clients):
+    if capability is not Capability.VERSIONS_NEVER_REUSED and has_server(clients):
         inconclusive(f"{what}; on a server that may be luck")
     pytest.fail(
         f"{capability.name} is not declared, and yet it is kept: {what}. Declare it, or say in `withheld` why it "
@@ -233,57 +229,6 @@ def _require_evidence(contract: ContractBase, clients: Clients, capability: Capa
         inconclusive(f"{capability.name} is withheld: {withheld[capability]}")
     if getattr(clients.opener, "simulated", False):
         inconclusive("a fake stands in for the server, which is evidence for nothing")
-
-
-def _has_server(clients: Clients) -> bool:
-    """Whether a client of the store opens a socket."""
-    if Capability.SHARED_BETWEEN_PROCESSES not in clients.capabilities:
-        return False
-    found = _in_another_process(clients, None)
-    return bool(found)
-
-
-class _Sockets:
-    """An operation that returns how many sockets its process has, beside the one that it is commanded by."""
-
-    def __call__(self, storage: Any) -> int:
-        storage.get_progress("nobody")
-        number = 0
-        for descriptor in range(256):
-            try:
-                number += stat.S_ISSOCK(os.fstat(descriptor).st_mode)
-            except OSError:
-                continue
-        return number - 1
-
-
-def _in_another_process(
-    clients: Clients, *turns: Sequence[model.Operation] | None, killed: bool = False
-) -> Any:
-    """What another process is told that opens the store, for each turn anew; None: it can't be given the opener.
-
-    With ``killed`` it is killed after each turn, and the next one is another process's.
-    """
-    try:
-        pickle.dumps(clients.opener)
-    except Exception:  # whatever pickle or the opener says: it can't be given away
-        return None
-    told: Any = None
-    try:
-        for operations in turns:
-            with clients_of(clients.opener, 1, processes=True) as (client,):
-                work: Callable[[Any], Any] = _Sockets() if operations is None else Steps(tuple(operations))
-                outcome = client.call(work)
-                if outcome.kind != "ok":
-                    pytest.fail(f"another process that opens the store {outcome.kind}: {outcome.error!r}")
-                told = outcome.value
-                if killed:
-                    client.end()
-    except UnsupportedOperationError as error:
-        inconclusive(str(error))
-    except AIStorageError:
-        return [Told(model.Get(""), None, "it can't open the store", "none")]
-    return told
 
 
 def _peak(call: Callable[[], Any]) -> tuple[int, Any]:

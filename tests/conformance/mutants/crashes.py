@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from crashable import Hosted
-
 from pytest_aistorage import AIProgress, StorageUnavailableError
+from pytest_aistorage.conformance.hosting import Hosted
 
 from . import interleavings
 from .delegating import Delegating, turns_red
