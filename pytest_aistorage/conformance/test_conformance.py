@@ -59,18 +59,22 @@ class TestConformance(AIStorageContract):
             yield clients
 
     @pytest.fixture
-    def ai_storage_raw(self, ai_storage_opener: Any, supplied: Supplied) -> RawReader | None:
-        """Reads of the same store that go around the storage."""
-        reader: RawReader | None = None
-        if supplied.raw is not None:
-            reader = supplied.raw(ai_storage_opener.store_id)
+    def ai_storage_raw(
+        self, ai_storage_opener: Any, ai_storage_raw: RawReader | None, supplied: Supplied
+    ) -> RawReader | None:
+        """Reads of the same store that go around the storage: the author's, or the plugin's of a built-in backend."""
+        if supplied.raw is None:
+            return ai_storage_raw
+        reader: RawReader = supplied.raw(ai_storage_opener.store_id)
         return reader
 
     @pytest.fixture
-    def ai_storage_crashable(self, supplied: Supplied) -> Iterator[Crashable | None]:
-        """A fresh store on a server that can be killed; closed in the end, if it has a close."""
+    def ai_storage_crashable(
+        self, ai_storage_crashable: Crashable | None, supplied: Supplied
+    ) -> Iterator[Crashable | None]:
+        """A fresh store on a server that can be killed; the author's is closed in the end, if it has a close."""
         if supplied.crashable is None:
-            yield None
+            yield ai_storage_crashable
             return
         crashable: Any = supplied.crashable(f"s{uuid4().hex[:15]}")
         with ExitStack() as stack:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +15,12 @@ from .opener import StoreOpener
 from .state import state_of
 
 if TYPE_CHECKING:
+    from ..conformance import RawReader
     from ..servers.server import PrivateServer, Server
     from .factory import StoreFactory
     from .stores import Store
 
-__all__ = ["factory", "fresh", "opened", "private", "shared", "url_of"]
+__all__ = ["factory", "fresh", "opened", "private", "raw", "shared", "url_of"]
 
 
 def fresh() -> tuple[Store, StoreOpener]:
@@ -59,6 +60,16 @@ def url_of(opener: Any) -> str:
     except UnsupportedOperationError as error:
         pytest.skip(str(error))
     return str(url)
+
+
+def raw(opener: Any) -> AbstractContextManager[RawReader | None]:
+    """Reads of a built-in backend's store; None: nothing leads around another's, nor around a fake."""
+    from ..conformance.raw_readers import raw_reader
+    from .names import is_built_in
+
+    if not isinstance(opener, StoreOpener) or opener.store_id is None or not is_built_in(opener.backend):
+        return nullcontext()
+    return raw_reader(opener.url)
 
 
 def factory(request: pytest.FixtureRequest) -> StoreFactory:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from ..conformance import Crashable, RawReader
+    from ..races.racing import Racing
     from ..servers.server import PrivateServer, Server
     from ..storage import AIStorage
     from .factory import StoreFactory
 
 __all__ = [
     "ai_storage",
+    "ai_storage_crashable",
     "ai_storage_factory",
     "ai_storage_opener",
+    "ai_storage_race",
+    "ai_storage_raw",
     "ai_storage_url",
     "mysql_server",
     "postgres_server",
@@ -55,6 +61,45 @@ def ai_storage_url(ai_storage_opener: Any) -> str:
     from .access import url_of
 
     return url_of(ai_storage_opener)
+
+
+@pytest.fixture
+def ai_storage_raw(ai_storage_opener: Any) -> Iterator[RawReader | None]:
+    """Reads a model of the test's store around the storage; None: there is no way.
+
+    Whoever has a storage of their own, and a way, overrides this fixture.
+    """
+    from .access import raw
+
+    with raw(ai_storage_opener) as reader:
+        yield reader
+
+
+@pytest.fixture
+def ai_storage_crashable(
+    request: pytest.FixtureRequest, ai_storage_opener: Any
+) -> Iterator[Crashable | None]:
+    """A fresh store on a server of the test's own, of the kind and version of the test's backend; None: it has none.
+
+    ``opener()``, ``kill()``, ``restart()``. Whoever has a storage of their own, with a server, overrides it.
+    """
+    from .crashable import crashable_store
+
+    with crashable_store(request.config, ai_storage_opener) as crashable:
+        yield crashable
+
+
+@pytest.fixture
+def ai_storage_race(
+    request: pytest.FixtureRequest, ai_storage_opener: Callable[[], Any], tmp_path: Path
+) -> Racing:
+    """Races your functions, or a workload, on a fresh store: ``ai_storage_race(step)`` at full speed and checked.
+
+    ``ai_storage_race.explore(step, step)`` runs them in every order of their storage calls.
+    """
+    from .racing import racing
+
+    return racing(request, ai_storage_opener, tmp_path)
 
 
 @pytest.fixture(scope="session")

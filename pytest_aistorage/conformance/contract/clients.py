@@ -16,7 +16,6 @@ from ...storage import AIStorage
 from .. import effort
 from . import patience
 from .deviations import deviation_of
-from .hooks import Crashable, RawReader
 
 __all__ = ["Clients", "ContractBase", "Opener", "inconclusive", "not_applicable", "requires"]
 
@@ -153,16 +152,6 @@ class ContractBase:
     def storage(self, clients: Clients) -> AIStorage:
         """A client of a fresh store."""
         return clients.open()
-
-    @pytest.fixture
-    def ai_storage_raw(self) -> RawReader | None:
-        """Reads of the same store that go around the storage; None: there is no way. A subclass overrides it."""
-        return None
-
-    @pytest.fixture
-    def ai_storage_crashable(self) -> Crashable | None:
-        """A fresh store on a server that can be killed; None: there is none. A subclass overrides it."""
-        return None
 
     @pytest.fixture(autouse=True)
     def _applies(self, request: pytest.FixtureRequest, clients: Clients) -> None:

@@ -1,0 +1,72 @@
+"""A store of a built-in backend on a server of the test's own, which may be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ..capabilities import Capability
+from ..errors import ServerUnavailableError
+from ..registry import open_storage
+from ..servers.base import ServerSpec
+from ..servers.resolve import private_server
+from ..servers.server import PrivateServer
+from ..storage import AIStorage
+from .names import SERVER_KINDS, declared
+from .opener import StoreOpener
+from .state import state_of
+
+__all__ = ["CrashableStore", "crashable_store"]
+
+
+class CrashableStore:
+    """A fresh store on a private server.
+
+    Args:
+        server: whose it is; the caller closes it.
+    """
+
+    def __init__(self, server: PrivateServer) -> None:
+        self._server = server
+        self._url = server.create_database()
+
+    def opener(self) -> AIStorage:
+        """Open one more client of the store."""
+        return open_storage(self._url)
+
+    def kill(self) -> None:
+        """End the server by SIGKILL; return when it is gone."""
+        self._server.kill()
+
+    def restart(self) -> None:
+        """Start it again on what it has stored; return when it answers."""
+        self._server.restart()
+
+
+@contextmanager
+def crashable_store(config: pytest.Config, opener: object) -> Iterator[CrashableStore | None]:
+    """A store of the backend of a test, on a server that nobody else uses; None: the backend has none of ours.
+
+    Its settings are durable where the backend declares to survive a crash of its server. The server of a test that
+    was given by URL is somebody else's: it is not killed, nor is another one taken for it.
+
+    Args:
+        config: of the run.
+        opener: the test's ``ai_storage_opener``.
+    """
+    backend = opener.backend if isinstance(opener, StoreOpener) else ""
+    if backend.partition("@")[0] not in SERVER_KINDS:
+        yield None
+        return
+    spec, options = ServerSpec.parse(backend), state_of(config).needed_run().server_options
+    if "url" in options.providers_of(spec) and options.url_of(spec) is not None:
+        pytest.skip(f"inconclusive: the {backend} server was given by URL, and somebody else's is not killed")
+    durable = Capability.SURVIVES_SERVER_CRASH in (declared(backend) or ())
+    try:
+        server = private_server(spec, options, durable=durable)
+    except ServerUnavailableError as error:
+        pytest.skip(f"inconclusive: there is no server to kill: {' '.join(str(error).split())}")
+    with server:
+        yield CrashableStore(server)
