@@ -105,6 +105,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="what the conformance suite draws, races and kills by chance (default: 0)",
     )
     group.addoption(
+        "--ai-storage-replay",
+        metavar="SCHEDULE",
+        help="in tests that run clients by schedules, run this one only, such as P1:get,P2:get,P2:save,P1:save",
+    )
+    group.addoption(
         "--ai-storage-capability",
         action="append",
         metavar="NAME",
@@ -167,6 +172,7 @@ class Settings:
         required = _names(config.getoption("--ai-storage-require"))
         if required is None and (named := environ.get("AI_STORAGE_REQUIRE")) is not None:
             required = _names([named])
+        _check_schedule(config.getoption("--ai-storage-replay"))
         strict = config.getoption("ai_storage_strict")
         if strict is None:
             # To name what is required and to skip it all the same would be a contradiction.
@@ -193,6 +199,18 @@ class Settings:
         return self.strict and (
             self.required is None or any(stands_for(wanted, name) for wanted in self.required)
         )
+
+
+def _check_schedule(text: str | None) -> None:
+    if text is None:
+        return
+    from ..errors import ConfigurationError
+    from ..races.schedule import Schedule
+
+    try:
+        Schedule.parse(text)
+    except ConfigurationError as error:
+        raise pytest.UsageError(f"--ai-storage-replay: {error}") from error
 
 
 def stands_for(wanted: str, name: str) -> bool:

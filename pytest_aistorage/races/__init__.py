@@ -1,19 +1,26 @@
 """Races between clients of one store: chosen interleavings, stress runs, and the ledger of what was lost.
 
-`run_schedule` runs one interleaving by its name, `schedules` runs all there are, `run_race` lets many clients
-loose at once and compares what they were told with what was kept. `check_linearizable` judges a recorded `History`.
+`run_schedule` runs one interleaving by its name, `explore` judges all there are, `explore_functions` those of an
+application's functions; `run_race` lets many clients loose at once and compares what they were told with what was kept.
+`check_linearizable` judges a recorded `History`.
 """
 
 from __future__ import annotations
 
+from .calls import StorageCalls
 from .checker import Check, Verdict, Violation, check_linearizable
 from .clients import Client, ClientPool
-from .controller import LockProbe, Run, Scenario, run_schedule, schedules
+from .controller import LockProbe, Run, Scenario, run_schedule
+from .enumeration import schedules
 from .errors import NotSharedError, RaceError, StuckError
+from .exploration import Bound, Exploration, explore
+from .functions import explore_functions
 from .history import Fault, History, Operation, Part
+from .judging import linearizable
 from .ledger import Balance, balance
 from .outcomes import Outcome
 from .probes import probe_for
+from .recorded import Recording
 from .schedule import Schedule, Step
 from .seams import Failpoints, FileSeams, Seams
 from .stress import RaceResult, run_race
@@ -32,12 +39,14 @@ from .workloads import (
 __all__ = [
     "Balance",
     "BatchesUnderReads",
+    "Bound",
     "Check",
     "Churn",
     "Client",
     "ClientPool",
     "Counter",
     "DistinctModels",
+    "Exploration",
     "Failpoints",
     "Fault",
     "FileSeams",
@@ -51,6 +60,7 @@ __all__ = [
     "Part",
     "RaceError",
     "RaceResult",
+    "Recording",
     "Register",
     "Run",
     "SameModel",
@@ -58,12 +68,16 @@ __all__ = [
     "Schedule",
     "Seams",
     "Step",
+    "StorageCalls",
     "StuckError",
     "Verdict",
     "Violation",
     "Workload",
     "balance",
     "check_linearizable",
+    "explore",
+    "explore_functions",
+    "linearizable",
     "probe_for",
     "run_race",
     "run_schedule",

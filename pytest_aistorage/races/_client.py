@@ -8,6 +8,7 @@ of a second.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
 import pickle
@@ -20,6 +21,8 @@ from typing import Any
 
 from ..errors import AIStorageError, OutcomeUnknownError
 from ..storage import AIStorage
+from .errors import RaceError
+from .history import Operation
 from .outcomes import Outcome
 from .seams import Seams
 
@@ -32,6 +35,8 @@ _PRELOADED = (
     "pytest_aistorage.backends._psycopg",
     "pytest_aistorage.backends.redis",
     "pytest_aistorage.races.operations",
+    "pytest_aistorage.races.recorded",
+    "pytest_aistorage.races.calls",
     "pytest_aistorage.races.stress",
     "pymysql",
     "sqlalchemy.dialects.sqlite.pysqlite",
@@ -50,8 +55,8 @@ class _Pause:
     def __init__(self, channel: Connection[Any, Any]) -> None:
         self._channel = channel
 
-    def stop(self, did: str | None) -> object:
-        return self._say(("stop", did))
+    def stop(self, did: str | None, told: tuple[Operation, ...] = ()) -> object:
+        return self._say(("stop", did, told))
 
     def wait(self) -> None:
         self._say(("wait",))
@@ -106,7 +111,7 @@ def serve(channel: Connection[Any, Any], load: Callable[[Any], Any] = pickle.loa
                     outcome = Outcome("ok", None)
                 else:
                     assert storage is not None, "no storage was opened"
-                    operation, seams = load(argument)
+                    operation, seams = _loaded(load, argument)
                     label, outcome = _run(operation, storage, seams, channel)
             except Exception as error:
                 outcome = _failed(error)
@@ -132,10 +137,20 @@ def _run(
         if seams.starts_stopped:
             pause.stop(None)
         try:
-            outcome = Outcome("ok", operation(storage))
+            outcome = Outcome("ok", operation(seams.around(storage, watch)))
         except Exception as error:
             outcome = _failed(error)
-        return watch.last(), outcome
+        told = seams.told(watch)
+        return watch.last(), dataclasses.replace(outcome, operations=told) if told else outcome
+
+
+def _loaded(load: Callable[[Any], Any], argument: Any) -> Any:
+    try:
+        return load(argument)
+    except Exception as error:  # whatever an import raises
+        raise RaceError(
+            f"a client can't load what it is to do: {type(error).__name__}: {error}; it must be importable by name"
+        ) from error
 
 
 def _failed(error: Exception) -> Outcome:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
+from ..capabilities import Capability
 from ..errors import ConfigurationError
 from ..storage import AIStorage
 from .clients import PATIENCE, Client, ClientPool
-from .errors import StuckError
+from .errors import RaceError, StuckError
+from .history import History
+from .history import Operation as Told
 from .outcomes import Outcome
+from .recorded import Recorded, Recording
 from .schedule import KILLED, WAITS, Schedule, Step
-from .seams import Seams
+from .seams import LOCK_LIMIT, Seams
 
-__all__ = ["LOCK_LIMIT", "LockProbe", "Operation", "Run", "Scenario", "run_schedule", "schedules"]
-
-LOCK_LIMIT = 0.05
-"""Seconds after which a client that has not finished its step, and all the while neither ran nor waited for a
-processor or a disk, is taken to wait for a lock, where nobody can be asked. Nothing but a lock makes it idle for
-longer than moments: it is connected before its schedule begins. A mistake does no harm to what is shown: the client
-goes on when it can, and the recorded schedule says ``waits`` for what was slow."""
+__all__ = [
+    "Chooser",
+    "LockProbe",
+    "Operation",
+    "Race",
+    "Run",
+    "Scenario",
+    "run_chosen",
+    "run_schedule",
+]
 
 _GLANCE = 0.002
 """Seconds between two looks at whether a client waits."""
@@ -35,7 +43,7 @@ class LockProbe(Protocol):
     """Asks a server how many clients of a store wait for a lock now."""
 
     def waiting(self) -> int | None:
-        """Return how many; None where it can't be told, so that `LOCK_LIMIT` decides."""
+        """Return how many; None where it can't be told, so that `Seams.lock_limit` decides."""
 
     def close(self) -> None:
         """Give up the connection to the server."""
@@ -50,7 +58,8 @@ class Scenario:
         operations: the first client's, the second's, ...
         seams: where the clients can be stopped; a tuple: where the first can, the second, ...
         threads: whether the clients are threads of this process.
-        probe: how a wait for a lock is recognized; None: by `LOCK_LIMIT`.
+        probe: how a wait for a lock is recognized; None: by the `Seams.lock_limit`.
+        recording: takes down what the clients do, and reads what is left; None: there is no history.
     """
 
     opener: Callable[[], AIStorage]
@@ -58,10 +67,12 @@ class Scenario:
     seams: Seams | tuple[Seams, ...]
     threads: bool = False
     probe: LockProbe | None = None
+    recording: Recording | None = None
 
     def seams_of(self, client: int) -> Seams:
         """Return where a client can be stopped."""
-        return self.seams[client] if isinstance(self.seams, tuple) else self.seams
+        seams = self.seams[client] if isinstance(self.seams, tuple) else self.seams
+        return seams if self.recording is None else Recorded(seams, client + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +82,20 @@ class Run:
     Attributes:
         schedule: what was done, in order; `run_schedule` does it again by this name.
         outcomes: of each client's operation.
+        history: what the clients did with the storage and what was left, where the scenario has a recording.
+        capabilities: what the storage declares, where the scenario has a recording.
     """
 
     schedule: Schedule
     outcomes: tuple[Outcome, ...]
+    history: History | None = None
+    capabilities: frozenset[Capability] = frozenset()
 
 
-class _Chooser(Protocol):
-    def choose(self, race: _Race) -> tuple[int, bool]:
+class Chooser(Protocol):
+    """Decides how a race goes on."""
+
+    def choose(self, race: Race) -> tuple[int, bool]:
         """Return the client whose step is granted next, and whether it is killed instead."""
 
 
@@ -105,53 +122,12 @@ def run_schedule(scenario: Scenario, schedule: Schedule | str, pool: ClientPool)
             raise ConfigurationError(
                 f"schedule: {step} is of no client; there are {len(scenario.operations)}"
             )
-    return _Race(scenario, pool).run(_Following(wanted))
+    return Race(scenario, pool).run(_Following(wanted))
 
 
-def schedules(scenarios: Callable[[], Scenario], pool: ClientPool) -> Iterator[Run]:
-    """Run every schedule that there is, each on a store of its own, and yield what became of it.
-
-    The clients must be deterministic: the same grants lead to the same stops. The first schedule lets the first
-    client run through; the others follow by changing the last choice that has an alternative left.
-
-    Args:
-        scenarios: makes the scenario anew, with a fresh store (or a fresh model) each time.
-        pool: where clients come from.
-
-    Raises:
-        StuckError: as for `run_schedule`.
-    """
-    prefix: list[int] = []
-    while True:
-        search = _Searching(prefix)
-        yield _Race(scenarios(), pool).run(search)
-        for depth in reversed(range(len(search.taken))):
-            later = [client for client in search.ready[depth] if client > search.taken[depth]]
-            if later:
-                prefix = [*search.taken[:depth], later[0]]
-                break
-        else:
-            return
-
-
-class _Searching:
-    """Takes the choices of a prefix, then always the first client that can go on."""
-
-    def __init__(self, prefix: Sequence[int]) -> None:
-        self._prefix = prefix
-        self.taken: list[int] = []
-        self.ready: list[list[int]] = []
-
-    def choose(self, race: _Race) -> tuple[int, bool]:
-        ready = race.ready()
-        depth = len(self.taken)
-        wanted = self._prefix[depth] if depth < len(self._prefix) else 0
-        # A prefix may not fit, where a lock's wait was recognized earlier or later than before. Never a client
-        # before the wanted one then, whose schedules are done: so the search ends.
-        client = min((client for client in ready if client >= wanted), default=ready[-1])
-        self.taken.append(client)
-        self.ready.append(ready)
-        return client, False
+def run_chosen(scenario: Scenario, chooser: Chooser, pool: ClientPool) -> Run:
+    """Run clients in the order that somebody chooses, step by step; see `run_schedule`."""
+    return Race(scenario, pool).run(chooser)
 
 
 class _Following:
@@ -163,7 +139,7 @@ class _Following:
         self._seen: dict[int, int] = {}
         self._waits = {step.client for step in schedule if step.label == WAITS}
 
-    def choose(self, race: _Race) -> tuple[int, bool]:
+    def choose(self, race: Race) -> tuple[int, bool]:
         while self._next < len(self._steps):
             step = self._steps[self._next]
             if step.label == KILLED:
@@ -182,7 +158,7 @@ class _Following:
             self._next += 1
         return race.ready()[0], False
 
-    def _done(self, step: Step, race: _Race) -> bool:
+    def _done(self, step: Step, race: Race) -> bool:
         """Whether the client has done such a step since the last that was looked for."""
         labels = race.labels[step.client]
         for position in range(self._seen.get(step.client, 0), len(labels)):
@@ -192,20 +168,30 @@ class _Following:
         return step.client in race.outcomes
 
 
-class _Race:
-    """The state of one run."""
+class Race:
+    """The state of one run.
+
+    Attributes:
+        stopped: the clients that can be granted a step.
+        labels: of the steps that each client has done.
+        outcomes: of the clients that have ended.
+    """
 
     def __init__(self, scenario: Scenario, pool: ClientPool) -> None:
         self._scenario = scenario
+        numbers = range(len(scenario.operations))
+        self._lock_limit = max((scenario.seams_of(n).lock_limit for n in numbers), default=LOCK_LIMIT)
         self._clients: list[Client] = pool.clients(len(scenario.operations), threads=scenario.threads)
         self._steps: list[Step] = []
+        self._told: list[tuple[Told, ...]] = [() for _ in self._clients]
         self.labels: list[list[str]] = [[] for _ in self._clients]
         self.stopped: set[int] = set()
         self.waiting: dict[int, bool] = {}
         """Clients behind a lock, and whether they wait to be told when to try again."""
         self.outcomes: dict[int, Outcome] = {}
 
-    def run(self, chooser: _Chooser) -> Run:
+    def run(self, chooser: Chooser) -> Run:
+        """Run it to its end; see `run_schedule`."""
         scenario = self._scenario
         for client in self._clients:
             client.open(scenario.opener)
@@ -214,6 +200,9 @@ class _Race:
                 client = self._clients[number]
                 client.send("call", client.packed((operation, scenario.seams_of(number))))
                 self._take(number, client.answer())
+                begun = self.outcomes.get(number)
+                if begun is not None and isinstance(begun.error, RaceError):
+                    raise begun.error
             while len(self.outcomes) < len(self._clients):
                 if not self.stopped:
                     self.await_one(list(self.waiting))
@@ -228,8 +217,14 @@ class _Race:
             for client in self._clients:  # in the middle of something, each of them
                 client.end()
             raise
-        return Run(
-            Schedule(tuple(self._steps)), tuple(self.outcomes[number] for number in range(len(self._clients)))
+        outcomes = tuple(self.outcomes[number] for number in range(len(self._clients)))
+        run = Run(Schedule(tuple(self._steps)), outcomes)
+        if scenario.recording is None:
+            return run
+        return dataclasses.replace(
+            run,
+            history=scenario.recording.finished([one for told in self._told for one in told]),
+            capabilities=scenario.recording.capabilities,
         )
 
     def ready(self) -> list[int]:
@@ -280,7 +275,7 @@ class _Race:
             return False  # nobody is left who could hold one
         known = self._scenario.probe.waiting() if self._scenario.probe else None
         if known is None:
-            return idle > LOCK_LIMIT
+            return idle > self._lock_limit
         return known > sum(1 for told in self.waiting.values() if not told)
 
     def _settle(self) -> None:
@@ -327,8 +322,11 @@ class _Race:
         self.waiting.pop(number, None)
         if kind == "stop":
             self.stopped.add(number)
+            self._told[number] = message[2]
         else:
             self.outcomes[number] = message[2]
+            if message[2].kind != "died":  # else that is known which it told at its last stop
+                self._told[number] = message[2].operations
         if message[1]:
             self._record(number, message[1])
 

@@ -12,7 +12,8 @@ from ..progress import AIProgress
 from ..storage import AIStorage
 from . import operations
 from .clients import ClientPool
-from .controller import Run, Scenario, run_schedule, schedules
+from .controller import Run, Scenario, run_schedule
+from .enumeration import schedules
 from .schedule import KILLED, Schedule, Step
 from .subjects import Subject
 

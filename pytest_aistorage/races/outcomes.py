@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .history import Operation
+
 __all__ = ["Outcome"]
 
 
@@ -17,8 +19,10 @@ class Outcome:
             effect; ``died``: the client ended before it said anything.
         value: what the operation returned.
         error: what it raised.
+        operations: what it did with its storage, where that is recorded.
     """
 
     kind: Literal["ok", "failed", "unknown", "died"]
     value: Any = None
     error: Exception | None = None
+    operations: tuple[Operation, ...] = ()

@@ -206,7 +206,7 @@ class _Note:
         }
 
     def is_delete(self) -> bool:
-        return self.fields["kind"] == "delete"
+        return bool(self.fields["kind"] == "delete")
 
     def __enter__(self) -> Self:
         self._recorder._pending = self

@@ -15,18 +15,26 @@ from types import FrameType
 from typing import Any, Protocol
 
 from .. import _failpoints
+from .history import Operation
 
-__all__ = ["Failpoints", "FileSeams", "Pause", "Seams", "Watch"]
+__all__ = ["LOCK_LIMIT", "Failpoints", "FileSeams", "Pause", "Seams", "Watch"]
+
+LOCK_LIMIT = 0.05
+"""Seconds after which a client that has not finished its step, and all the while neither ran nor waited for a
+processor or a disk, is taken to wait for a lock, where nobody can be asked. Nothing but a lock makes it idle for
+longer than moments: it is connected before its schedule begins. A mistake does no harm to what is shown: the client
+goes on when it can, and the recorded schedule says ``waits`` for what was slow."""
 
 
 class Pause(Protocol):
     """What a watch tells its client's controller."""
 
-    def stop(self, did: str | None) -> object:
+    def stop(self, did: str | None, told: tuple[Operation, ...] = ()) -> object:
         """Stand still until the next step is granted.
 
         Args:
             did: the label of the step that ends here; None where there was none yet.
+            told: what was recorded so far, where something records.
 
         Returns:
             What was said with the grant; None: nothing.
@@ -46,6 +54,9 @@ class Watch(Protocol):
 class Seams(ABC):
     """How the operations of a storage are cut into steps."""
 
+    granularity: str = "places in their code"
+    """What the steps are, in words: an exploration says by it what it has tried."""
+
     starts_stopped: bool
     """Whether a client stands still before its operation begins: needed where the first seam lies behind
     something that others can see."""
@@ -53,9 +64,25 @@ class Seams(ABC):
     needs_process: bool
     """Whether each client must be a process of its own."""
 
+    lock_limit: float = LOCK_LIMIT
+    """Seconds of idleness after which a client is taken to wait for a lock; see `LOCK_LIMIT`."""
+
     @abstractmethod
     def watching(self, pause: Pause) -> AbstractContextManager[Watch]:
         """Watch what this thread does, and stop it at each seam, for the length of a ``with`` block."""
+
+    def around(self, storage: Any, watch: Any) -> Any:
+        """Return what the client is given in place of its storage; the storage itself, unless seams lie around it.
+
+        Args:
+            storage: the client's.
+            watch: what `watching` gave.
+        """
+        return storage
+
+    def told(self, watch: Any) -> tuple[Operation, ...]:
+        """Return what was recorded of the client so far; nothing, unless the seams record."""
+        return ()
 
 
 # -- failpoints ---------------------------------------------------------------------------------------------
@@ -69,6 +96,7 @@ class Failpoints(Seams):
     only the client's own computing lies, which no other client can see: no stop is made there.
     """
 
+    granularity = "reads, writes and commits"
     starts_stopped = True
     needs_process = False
 
@@ -138,6 +166,7 @@ class FileSeams(Seams):
         path: the file.
     """
 
+    granularity = "file events"
     starts_stopped = False
     needs_process = True  # an audit hook can't be removed, and whose file it is can't be told between threads
 

@@ -14,7 +14,8 @@ from ...capabilities import Capability
 from ...errors import UnsupportedOperationError
 from ...progress import AIProgress
 from ...races.clients import Client
-from ...races.controller import Scenario, schedules
+from ...races.controller import Scenario
+from ...races.enumeration import schedules
 from ...races.errors import RaceError
 from ...races.interruptions import Coverage, Interruption, interrupt, interruptions, rehearse
 from ...races.lines import Place, own_code
