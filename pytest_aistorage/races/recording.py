@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from ..capabilities import Capability
-from ..errors import AIStorageError, OutcomeUnknownError, VersionConflictError
+from ..errors import AIStorageError, InvalidProgressError, OutcomeUnknownError, VersionConflictError
 from ..progress import AIProgress, ProgressQuery, StorageInfo
+from ..validation import checked_progress
 from .history import Operation, Part
 
 __all__ = ["RecordingStorage", "value_of"]
@@ -31,6 +32,17 @@ def value_of(record: AIProgress | None) -> dict[str, Any] | None:
         if value is not None and value != {}:
             found[name] = value.isoformat() if isinstance(value, datetime) else _plain(value)
     return found
+
+
+def _stored_value_of(progress: AIProgress) -> dict[str, Any] | None:
+    """What a record will say when it is read; None: it will be refused.
+
+    A read of what was given as ``mse=1``, or by the local time, finds ``1.0``, and UTC.
+    """
+    try:
+        return value_of(checked_progress(progress))
+    except InvalidProgressError:
+        return None
 
 
 def _plain(value: Any) -> Any:
@@ -95,7 +107,7 @@ class RecordingStorage:
         if expected_version is not None:
             options["expected_version"] = expected_version
         with _Note(self, "save", progress.model_name) as note:
-            note.fields.update(base=expected_version, value=value_of(progress))
+            note.fields.update(base=expected_version, value=_stored_value_of(progress))
             saved: AIProgress = self.storage.save_progress(progress, **options)
             note.fields["version"] = saved.version
         return saved
@@ -113,7 +125,7 @@ class RecordingStorage:
                     note.raised = error
                     raise
                 if isinstance(changed, AIProgress):
-                    note.fields["value"] = value_of(changed)
+                    note.fields["value"] = _stored_value_of(changed)
                 return changed
 
             saved: AIProgress = self.storage.update_progress(model_name, noted)
@@ -150,7 +162,7 @@ class RecordingStorage:
         """See `AIStorage.save_many`."""
         given = list(progresses)
         with _Note(self, "save_many", "") as note:
-            note.fields["parts"] = tuple(Part(one.model_name, None, value_of(one)) for one in given)
+            note.fields["parts"] = tuple(Part(one.model_name, None, _stored_value_of(one)) for one in given)
             records: list[AIProgress] = self.storage.save_many(given)
             note.fields["parts"] = _parts(records)
         return records

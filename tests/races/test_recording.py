@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from pytest_aistorage import (
     AIProgress,
+    InvalidProgressError,
     OutcomeUnknownError,
     StorageUnavailableError,
     VersionConflictError,
@@ -55,6 +57,31 @@ def test_operations_are_written_down(recorder):
     assert recorder.operations[8].parts[0][:2] == ("m", 4)
     assert all(one.process == 7 and one.called <= one.returned for one in recorder.operations)
     assert check_linearizable(History(recorder.operations)).verdict is Verdict.LINEARIZABLE
+
+
+def test_what_is_given_is_written_down_as_it_is_read(recorder):
+    """An int where a float is stored, a time of another zone, a negative zero: no read of them is a violation."""
+    start = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    given = AIProgress(model_name="m", mse=1, accuracy=-0.0, training_start=start, metadata={"lr": -0.0})
+    recorder.save_progress(given)
+    recorder.get_progress("m")
+    recorder.update_progress("m", lambda _: given)
+    recorder.save_many([given])
+    recorder.load_progress()
+    save, get, update, batch, listing = recorder.operations
+    assert save.value == update.value == get.value == batch.parts[0].value == listing.parts[0].value
+    assert save.value["training_start"] == "2026-01-01T00:00:00+00:00"
+    # Without versions, values alone tell writes apart, and their types count.
+    without = [one._replace(version=None, base=None) for one in (save, get)]
+    for operations in (recorder.operations, without):
+        assert check_linearizable(History(operations)).verdict is Verdict.LINEARIZABLE
+
+
+def test_record_that_breaks_a_rule_is_a_failure(recorder):
+    """It is refused by the storage, as ever, and what it would have said is not written down."""
+    with pytest.raises(InvalidProgressError):
+        recorder.save_progress(AIProgress(model_name="m", mse=float("nan")))
+    assert (recorder.operations[-1].outcome, recorder.operations[-1].value) == ("failed", None)
 
 
 @pytest.mark.parametrize(
