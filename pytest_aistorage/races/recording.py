@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Self
 
 from ..capabilities import Capability
+from ..codec import record_to_document
 from ..errors import AIStorageError, InvalidProgressError, OutcomeUnknownError, VersionConflictError
 from ..progress import AIProgress, ProgressQuery, StorageInfo
 from ..validation import checked_progress
@@ -17,7 +17,6 @@ from .history import Operation, Part
 __all__ = ["RecordingStorage", "value_of"]
 
 _STAMPS = ("model_name", "version", "created_at", "updated_at")
-_FIELDS = tuple(field.name for field in dataclasses.fields(AIProgress) if field.name not in _STAMPS)
 
 Change = Callable[[AIProgress | None], AIProgress]
 
@@ -26,12 +25,11 @@ def value_of(record: AIProgress | None) -> dict[str, Any] | None:
     """Return what a record says, without its name and stamps, as plain JSON; fields that are not set are left out."""
     if record is None:
         return None
-    found: dict[str, Any] = {}
-    for name in _FIELDS:
-        value = getattr(record, name)
-        if value is not None and value != {}:
-            found[name] = value.isoformat() if isinstance(value, datetime) else _plain(value)
-    return found
+    return {
+        name: _plain(value)
+        for name, value in record_to_document(record).items()
+        if name not in _STAMPS and value is not None and value != {}
+    }
 
 
 def _stored_value_of(progress: AIProgress) -> dict[str, Any] | None:
@@ -46,6 +44,7 @@ def _stored_value_of(progress: AIProgress) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
+    """A copy: the record is its reader's, who may change the lists in its metadata."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
