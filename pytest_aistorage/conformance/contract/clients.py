@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
@@ -84,16 +84,26 @@ class Clients:
                 client.close()
 
 
-def requires(*capabilities: Capability, unless: Capability | None = None) -> Callable[[Test], Test]:
+def requires(
+    *capabilities: Capability,
+    unless: Capability | None = None,
+    evidence_for: Collection[Capability] | None = None,
+) -> Callable[[Test], Test]:
     """Let a contract test apply only to storages that declare these capabilities.
 
     Args:
         capabilities: all of them.
         unless: the test says what holds where this one is *not* declared.
+        evidence_for: the guarantees that the test is about; None: those of ``capabilities`` that are not there only
+            because it takes them to show the others.
     """
 
     def mark(test: Test) -> Test:
-        test.__dict__.update(aistorage_requires=frozenset(capabilities), aistorage_unless=unless)
+        test.__dict__.update(
+            aistorage_requires=frozenset(capabilities),
+            aistorage_unless=unless,
+            aistorage_evidence_for=evidence_for,
+        )
         return test
 
     return mark

@@ -159,7 +159,8 @@ class ListingContract(ContractBase):
         clients.open().delete_progress(names[0])
         check_names("load_progress after a delete", names[1:], storage.load_progress())
 
-    @requires(Capability.LINEARIZABLE)  # what declares no more than a file may have to read it whole
+    # What declares no more than a file may have to read it whole; it says nothing of who is serialized how.
+    @requires(Capability.LINEARIZABLE, evidence_for=())
     def test_iteration_is_in_bounded_memory(self, storage: AIStorage) -> None:
         """Iterating over many large records in small batches holds some of them at a time, not all."""
         count, length = 60, 4000

@@ -74,6 +74,7 @@ def _test(test: TestResult) -> dict[str, Any]:
         "status": test.status.value,
         "requires": list(test.requires),
         "unless": test.unless,
+        "evidence_for": None if test.evidence_for is None else list(test.evidence_for),
         "message": test.message,
         "seconds": round(test.seconds, 6),
         "violation": None if test.violation is None else _violation(test.violation),
@@ -115,13 +116,14 @@ def _read_backend(found: Mapping[str, Any]) -> Backend:
 
 
 def _read_test(found: Mapping[str, Any]) -> TestResult:
-    violation = found["violation"]
+    violation, about = found["violation"], found["evidence_for"]
     return TestResult(
         name=found["name"],
         area=found["area"],
         status=Status(found["status"]),
         requires=tuple(found["requires"]),
         unless=found["unless"],
+        evidence_for=None if about is None else tuple(about),
         message=found["message"],
         seconds=found["seconds"],
         violation=None if violation is None else _read_violation(violation),

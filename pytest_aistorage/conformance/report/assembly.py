@@ -149,6 +149,7 @@ def _result(name: str, about: Specified, runs: Sequence[Ran]) -> TestResult:
             status=Status.SKIPPED,
             requires=about.requires,
             unless=about.unless,
+            evidence_for=about.evidence_for,
             message=NOT_RUN,
         )
     worst = min(runs, key=lambda ran: _WORST.index(ran.status))
@@ -158,6 +159,7 @@ def _result(name: str, about: Specified, runs: Sequence[Ran]) -> TestResult:
         status=worst.status,
         requires=about.requires,
         unless=about.unless,
+        evidence_for=about.evidence_for,
         message=redacted(worst.message),
         seconds=sum(ran.seconds for ran in runs),
         violation=_violation(worst.facts.get("violation")),

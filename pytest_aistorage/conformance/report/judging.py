@@ -1,7 +1,8 @@
 """What follows from the results of a backend: where each guarantee stands, the level, the verdict.
 
-A guarantee is *kept* if it is declared, at least one contract test requires it, and all tests that require it
-and apply have run and passed. One failure *breaks* it. Whatever else comes of a test (skipped, not run,
+A guarantee is *kept* if it is declared, at least one contract test is about it, and all tests that are about it
+and apply have run and passed. A test is about what it requires, unless it says otherwise: one may need a guarantee only
+to know which storages it can be asked of, and then counts for the verdict alone. One failure *breaks* it. Whatever else comes of a test (skipped, not run,
 inconclusive, a deviation) leaves it *not shown*: that is never counted as kept. A guarantee that is not declared is
 *not declared*; if the tests of its lack passed, its *loss is shown*; if they could not tell, it is *inconclusive*;
 if one failed, the declaration is *broken*, since the storage keeps what it does not declare.
@@ -145,6 +146,8 @@ def evidence(backend: Backend, guarantee: str) -> list[TestResult]:
 
 def _about(test: TestResult) -> tuple[str, ...]:
     """What a test is about: that processes share the store is often only what it takes to show something else."""
+    if test.evidence_for is not None:
+        return test.evidence_for
     others = tuple(name for name in test.requires if name != Capability.SHARED_BETWEEN_PROCESSES.value)
     return others or tuple(test.requires)
 

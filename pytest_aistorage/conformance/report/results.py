@@ -103,6 +103,7 @@ class TestResult:
         area: what it is about.
         requires: the guarantees without which it does not apply; none: it applies to every storage.
         unless: the guarantee whose lack it is about; None: it is about no lack.
+        evidence_for: the guarantees that it is about; None: what it requires tells.
         message: of a failure, or the reason of whatever else is not passed.
         seconds: its setup, its body and its teardown.
         latencies: by operation.
@@ -115,6 +116,7 @@ class TestResult:
     status: Status
     requires: tuple[str, ...] = ()
     unless: str | None = None
+    evidence_for: tuple[str, ...] | None = None
     message: str = ""
     seconds: float = 0.0
     violation: Violation | None = None

@@ -16,11 +16,13 @@ class Specified:
         area: what it is about.
         requires: the guarantees without which it does not apply, sorted.
         unless: the guarantee whose lack it is about.
+        evidence_for: the guarantees that it is about, where that is not to be seen from ``requires``, sorted.
     """
 
     area: str
     requires: tuple[str, ...]
     unless: str | None
+    evidence_for: tuple[str, ...] | None
 
 
 @cache
@@ -35,9 +37,11 @@ def specified() -> dict[str, Specified]:
         home = next(base for base in AIStorageContract.__mro__[1:] if name in vars(base))
         test = vars(home)[name]
         unless = getattr(test, "aistorage_unless", None)
+        about = getattr(test, "aistorage_evidence_for", None)
         found[name] = Specified(
             area=getattr(home, "area", ""),
             requires=tuple(sorted(one.value for one in getattr(test, "aistorage_requires", ()))),
             unless=None if unless is None else unless.value,
+            evidence_for=None if about is None else tuple(sorted(one.value for one in about)),
         )
     return found

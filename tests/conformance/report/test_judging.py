@@ -20,6 +20,7 @@ from pytest_aistorage.conformance.report.judging import (
     standing_of,
     verdict_of,
 )
+from pytest_aistorage.conformance.report.specification import specified
 
 LINEARIZABLE = Capability.LINEARIZABLE.value
 UNSHOWN = (Status.SKIPPED, Status.INCONCLUSIVE, Status.DEVIATION)
@@ -48,6 +49,22 @@ def test_declared_guarantee(statuses, standing, declared) -> None:
     """It is kept if all of its tests that apply have passed, and there is one."""
     tests = [result(f"test_{i}", s, requires=(LINEARIZABLE,)) for i, s in enumerate(statuses)]
     assert standing_of(backend(*tests, declared=declared), LINEARIZABLE) is standing
+
+
+@pytest.mark.parametrize("status", [*UNSHOWN, Status.FAILED])
+def test_what_a_test_is_about_need_not_be_what_it_requires(status) -> None:
+    """It then stops the verdict and no level."""
+    memory = result("test_memory", status, requires=(LINEARIZABLE,), evidence_for=())
+    tested = backend(*full().tests, memory, declared=full().declared)
+    assert (standing_of(tested, LINEARIZABLE), level_of(tested)) == (Standing.KEPT, LEVELS[4])
+    verdict = {Status.FAILED: Verdict.FAILED, Status.INCONCLUSIVE: Verdict.PASSED}
+    assert verdict_of(tested) is verdict.get(status, Verdict.INCOMPLETE)
+
+
+def test_bounded_memory_is_about_no_level() -> None:
+    """A deviation from it says nothing against linearizability, which only says of whom it is asked."""
+    asked = specified()["test_iteration_is_in_bounded_memory"]
+    assert (asked.requires, asked.evidence_for) == ((LINEARIZABLE,), ())
 
 
 @pytest.mark.parametrize(
