@@ -52,6 +52,8 @@ class ServerKind(ABC):
     """The extra of this distribution that brings the driver."""
     has_template: ClassVar[bool]
     """Whether a server needs a data directory that was made beforehand."""
+    fsyncs_in_memory: ClassVar[bool] = True
+    """Whether a server whose data are on ``/dev/shm`` calls fsync as on a disk."""
 
     def require_driver(self) -> None:
         """Raise ProviderUnavailableError where the driver is not installed."""

@@ -36,6 +36,7 @@ class MySQL(ServerKind):
     driver = "pymysql"
     extra = "mysql"
     has_template = True
+    fsyncs_in_memory = False  # MariaDB takes it for persistent memory, and maps its log there
 
     def programs(self, spec: ServerSpec) -> list[Path]:
         """The servers on PATH and in the usual places."""

@@ -82,6 +82,7 @@ def start(
     password: str,
     durable: bool,
     settings: Mapping[str, str],
+    power: bool = False,
 ) -> Supervisor:
     """Start a server under a supervisor.
 
@@ -95,6 +96,7 @@ def start(
         password: the superuser's.
         durable: with the settings that survive a crash.
         settings: more settings of the server.
+        power: whether its power may be cut.
 
     Raises:
         ProviderUnavailableError: it can't be had, or did not start.
@@ -115,9 +117,10 @@ def start(
             "timeout": options.timeout,
             "template": None if template is None else str(template),
             "port": free_port(),
-            "root": _root() if options.data_dir is None else str(options.data_dir),
+            "root": _root(options, memory=kind.fsyncs_in_memory or not power),
             "sweep": sweep_roots(options),
             "owner": owner,
+            "power": power,
         }
         try:
             return _supervisor(plan, lease, records, options.timeout)
@@ -166,10 +169,17 @@ def _runnable(binaries: Binaries, owner: tuple[int, int]) -> Binaries:
         ) from error
 
 
-def _root() -> str:
-    """Where the data goes: into memory if there is room, else where temporary files go."""
-    memory = "/dev/shm"
-    usable = os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK)
-    if usable and shutil.disk_usage(memory).free >= _ROOM:
-        return memory
+def _has_room(place: str) -> bool:
+    return shutil.disk_usage(place).free >= _ROOM
+
+
+def _root(options: ServerOptions, *, memory: bool) -> str:
+    """Where the data goes: where the options say, into memory if there is room, or where temporary files go."""
+    shared = "/dev/shm"
+    there = os.path.isdir(shared)
+    if options.data_dir is not None:
+        if memory or not there or os.stat(options.data_dir).st_dev != os.stat(shared).st_dev:
+            return str(options.data_dir)
+    elif memory and there and os.access(shared, os.W_OK | os.X_OK) and _has_room(shared):
+        return shared
     return tempfile.gettempdir()

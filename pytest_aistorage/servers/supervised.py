@@ -192,19 +192,20 @@ class Supervisor:
             raise ProviderUnavailableError(message["failed"])
         self.answer: dict[str, Any] = message["ready"]
 
-    def command(self, name: str) -> None:
-        """Have the engine do something, and wait until it is done.
+    def command(self, name: str, **arguments: Any) -> Any:
+        """Have the engine do something, and wait until it is done; returns what the engine does.
 
         Raises:
             ProviderUnavailableError: it failed, or the supervisor is gone.
         """
         try:
-            wire.send(self._commands, {"do": name})
+            wire.send(self._commands, {"do": name, "with": arguments})
         except OSError as error:
             raise ProviderUnavailableError("the supervisor is gone") from error
         message = self._receive()
         if "failed" in message:
             raise ProviderUnavailableError(message["failed"])
+        return message["done"]
 
     def hang_up(self) -> None:
         """There will be no more commands; the lease alone decides how long the server lives."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .tree import is_running, signal_all, wait_gone
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["Child", "adopt_orphans", "release_shared_memory"]
 
@@ -74,6 +77,7 @@ class Child:
         log: an open file for what it prints.
         owner: uid and gid to run under; None leaves them.
         death_signal: what it gets when the supervisor is killed (Linux).
+        inbox: of the watcher that is to stand at its fsyncs; None: nobody does.
 
     Raises:
         OSError: it could not be started.
@@ -87,6 +91,7 @@ class Child:
         log: int,
         owner: tuple[int, int] | None,
         death_signal: int,
+        inbox: socket.socket | None = None,
     ) -> None:
         self._status: int | None = None
         if sys.platform == "win32":
@@ -97,7 +102,7 @@ class Child:
             )
             self.pid = self._popen.pid
         else:
-            self.pid = _fork(argv, env, cwd, log, owner, death_signal)
+            self.pid = _fork(argv, env, cwd, log, owner, death_signal, inbox)
 
     def poll(self) -> int | None:
         """The exit status, None while it runs."""
@@ -155,7 +160,13 @@ def _reap_orphans() -> None:
 
 
 def _fork(
-    argv: list[str], env: dict[str, str], cwd: str, log: int, owner: tuple[int, int] | None, death_signal: int
+    argv: list[str],
+    env: dict[str, str],
+    cwd: str,
+    log: int,
+    owner: tuple[int, int] | None,
+    death_signal: int,
+    inbox: socket.socket | None,
 ) -> int:
     # Not subprocess: importing it takes longer than Redis takes to start. This process has one thread.
     libc = _libc()
@@ -176,6 +187,10 @@ def _fork(
                 libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
             os.umask(0o077)
             os.chdir(cwd)
+            if inbox is not None:
+                from .fsyncs import give_away
+
+                give_away(inbox)
             os.execve(argv[0], argv, env)
         except BaseException as error:
             os.write(writer, f"{type(error).__name__}: {error}".encode())

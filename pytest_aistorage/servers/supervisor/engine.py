@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .child import Child, adopt_orphans, release_shared_memory
 from .files import copy_tree, make_base, remove_tree, sweep, write_private
 from .tree import SIGCONT, SIGKILL, descendants, freeze, signal_all, started_at
 from .trouble import FailedError, NotReadyError
+
+if TYPE_CHECKING:
+    from .watcher import Watcher
 
 __all__ = ["ProcessEngine"]
 
@@ -33,7 +36,8 @@ class ProcessEngine:
               ``@base@ @data@ @sockets@ @port@`` stand for what is only known here;
             - ``owner``: uid and gid of the server, or None;
             - ``setup``: a statement to run once after the first start;
-            - ``death_signal``, ``end_signal`` (fast, for good), ``shutdown_signal`` (orderly).
+            - ``death_signal``, ``end_signal`` (fast, for good), ``shutdown_signal`` (orderly);
+            - ``power``: whether its power may be cut.
     """
 
     def __init__(self, plan: dict[str, Any]) -> None:
@@ -45,6 +49,7 @@ class ProcessEngine:
         self._version: str = plan["version"]
         self._child: Child | None = None
         self._frozen: list[int] = []
+        self._watcher: Watcher | None = None
 
     # --- for the loop
 
@@ -63,6 +68,10 @@ class ProcessEngine:
         else:
             self._make_directory("data")
         self._make_directory("s")
+        if plan["power"]:
+            from .watcher import start_watcher
+
+            self._watcher = start_watcher(self._path("data"), self._owner)
         for attempt in range(_PORTS_TRIED):
             if attempt:
                 from .ports import free_port
@@ -79,6 +88,8 @@ class ProcessEngine:
             break
         for path in plan["passing_files"]:
             os.unlink(self._filled(path))
+        if self._watcher is not None:
+            self._watcher.command("sync")  # what it made before it was handed over is no test's business
         return {
             "host": "127.0.0.1",
             "port": self._port,
@@ -95,6 +106,8 @@ class ProcessEngine:
                 self._child.signal(self._plan["end_signal"])
                 if not self._child.wait(_STOP_PATIENCE):
                     self.kill()
+            if self._watcher is not None:
+                self._watcher.close()
             if self._base:
                 release_shared_memory(self._path("data"), self._owner)
         finally:
@@ -147,7 +160,35 @@ class ProcessEngine:
         signal_all(self._frozen, SIGCONT)
         self._frozen = []
 
+    # --- commands of the owner of a server whose power may be cut
+
+    def cut_power(self) -> None:
+        """End it as `kill` does, unless it has ended, and take from its files what was not fsynced."""
+        watcher = self._watched()
+        watcher.command("hold", after=0)
+        if self._child is not None and self._child.poll() is None:
+            self.kill()
+        watcher.command("cut")
+
+    def hold_fsyncs(self, after: int) -> None:
+        """Let so many more fsyncs pass, and hold all that come then."""
+        self._watched().command("hold", after=after)
+
+    def release_fsyncs(self) -> None:
+        """Let those that are held pass, and all that follow."""
+        self._watched().command("release")
+
+    def count_fsyncs(self) -> tuple[int, int]:
+        """How many have passed since the first start, and how many are held."""
+        passed, held = self._watched().command("count")
+        return passed, held
+
     # --- inside
+
+    def _watched(self) -> Watcher:
+        if self._watcher is None:
+            raise FailedError("the server was not started as one whose power may be cut")
+        return self._watcher
 
     def _path(self, name: str) -> str:
         return os.path.join(self._base, name)
@@ -183,6 +224,7 @@ class ProcessEngine:
                 log,
                 self._owner,
                 self._plan["death_signal"],
+                None if self._watcher is None else self._watcher.inbox,
             )
         except OSError as error:
             raise FailedError(f"{argv[0]} can't be run: {error}") from error

@@ -12,6 +12,7 @@ from .wire import receive, send
 __all__ = ["Engine", "detach", "main", "supervise"]
 
 _COMMANDS = ("kill", "stop", "restart", "pause", "resume")
+_POWER_COMMANDS = ("cut_power", "hold_fsyncs", "release_fsyncs", "count_fsyncs")
 
 
 class Engine(Protocol):
@@ -64,7 +65,7 @@ def supervise(engine: Engine, plan: dict[str, Any], commands: int, replies: int)
         _reply(replies, {"ready": answer})
         _sweep(engine)
         while (message := receive(commands)) is not None:
-            _reply(replies, _obey(engine, message["do"]))
+            _reply(replies, _obey(engine, message))
         wait_until_unused(lease, plan["lease"], plan["linger"], plan["stop_file"])
     finally:
         # Holding the exclusive lock: who wants to join now waits, and finds nothing to join.
@@ -74,14 +75,15 @@ def supervise(engine: Engine, plan: dict[str, Any], commands: int, replies: int)
         _sweep(engine)
 
 
-def _obey(engine: Engine, command: str) -> dict[str, Any]:
+def _obey(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+    command = message["do"]
     try:
-        if command not in _COMMANDS:
+        if command not in _COMMANDS + _POWER_COMMANDS:
             raise ValueError(f"no command {command!r}")
-        getattr(engine, command)()
+        result = getattr(engine, command)(**message["with"])
     except Exception as error:
         return {"failed": str(error)}
-    return {"done": command}
+    return {"done": result}
 
 
 def _sweep(engine: Engine) -> None:
