@@ -1,11 +1,13 @@
 """What follows from the results of a backend: where each guarantee stands, the level, the verdict.
 
 A guarantee is *kept* if it is declared, at least one contract test is about it, and all tests that are about it
-and apply have run and passed. A test is about what it requires, unless it says otherwise: one may need a guarantee only
-to know which storages it can be asked of, and then counts for the verdict alone. One failure *breaks* it. Whatever else comes of a test (skipped, not run,
+and apply have run and passed. One failure *breaks* it. Whatever else comes of a test (skipped, not run,
 inconclusive, a deviation) leaves it *not shown*: that is never counted as kept. A guarantee that is not declared is
 *not declared*; if the tests of its lack passed, its *loss is shown*; if they could not tell, it is *inconclusive*;
 if one failed, the declaration is *broken*, since the storage keeps what it does not declare.
+
+A test is about what it requires, unless it says otherwise: one may require a guarantee only because it can't be asked
+of storages without it. It then counts for the verdict, and for no level.
 
 Levels are cumulative: each asks for the one before and for its guarantees to be kept.
 
