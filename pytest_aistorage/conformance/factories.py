@@ -19,7 +19,16 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from ..storage import AIStorage
 
-__all__ = ["EXPECTED", "Supplied", "capability", "find_factory", "is_reference", "open_store", "search_path"]
+__all__ = [
+    "EXPECTED",
+    "Supplied",
+    "capability",
+    "find_factory",
+    "is_reference",
+    "open_store",
+    "reasons_to_withhold",
+    "search_path",
+]
 
 EXPECTED = (
     "expected is package.module:factory, a callable factory(store_id: str) that returns an open storage"
@@ -56,7 +65,7 @@ class Supplied:
             named: the capabilities that were given otherwise; None: none were.
 
         Raises:
-            ConfigurationError: one of the capabilities is none.
+            ConfigurationError: one of the capabilities is none, or is withheld without a reason.
         """
         declared: Any = getattr(factory, "capabilities", None) if named is None else named
         # A class may be a factory, too; its methods of these names are about something else.
@@ -65,7 +74,7 @@ class Supplied:
             # A property of a class says nothing before there is an instance.
             capabilities=frozenset(map(capability, declared)) if _is_collection(declared) else None,
             deviations=getattr(factory, "deviations", {}),
-            withheld=getattr(factory, "withheld", {}),
+            withheld=reasons_to_withhold(factory),
             raw=getattr(hooks, "raw", None),
             crashable=getattr(hooks, "crashable", None),
             drop=getattr(hooks, "drop", None),
@@ -89,6 +98,33 @@ def capability(name: object) -> Capability:
             return one
     known = ", ".join(one.value for one in Capability)
     raise ConfigurationError(f"there is no capability {name!r}; there are {known}")
+
+
+def reasons_to_withhold(holder: Any) -> dict[Capability, str]:
+    """Return the attribute ``withheld``: why guarantees are not declared that are kept; empty: there is none.
+
+    Args:
+        holder: a factory, a storage or a test class.
+
+    Raises:
+        ConfigurationError: it names what is no capability, or gives no reason.
+    """
+    written = getattr(holder, "withheld", {})
+    if not isinstance(written, Mapping):
+        raise ConfigurationError(
+            f"withheld: a mapping of capabilities to reasons is expected, got {written!r}"
+        )
+    found = {}
+    for name, reason in written.items():
+        try:
+            found[capability(name)] = reason
+        except ConfigurationError as error:
+            raise ConfigurationError(f"withheld: {error}") from None
+        if not isinstance(reason, str) or not reason.strip():
+            raise ConfigurationError(
+                f"withheld: {capability(name).name} needs a written reason, got {reason!r}"
+            )
+    return found
 
 
 def is_reference(name: str) -> bool:

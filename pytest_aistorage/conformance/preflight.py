@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..capabilities import Capability
+from ..errors import ConfigurationError
 from ..progress import AIProgress
+from .factories import reasons_to_withhold
 
 __all__ = ["METHODS", "preflight"]
 
@@ -74,6 +76,10 @@ def _not_a_storage(client: Any, capabilities: frozenset[Capability] | None) -> s
             "no capabilities are declared: the storage's attribute `capabilities` must be a frozenset of "
             f"Capability (frozenset() promises nothing), and the {kind} {found}"
         )
+    try:
+        reasons_to_withhold(client)
+    except ConfigurationError as error:
+        return f"the {kind}'s attribute {error}"
     if Capability.EXPIRY in declared and not callable(getattr(client, "expire_now", None)):
         return f"EXPIRY is declared, and the {kind} has no expire_now"
     return None

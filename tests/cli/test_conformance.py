@@ -166,6 +166,10 @@ def test_storage_without_a_method(place, method):
             "from storages import factory\nfactory.deviations = {'test_that_is_none': 'because'}",
             "factory.deviations: there is no contract test 'test_that_is_none'",
         ),
+        (
+            "from storages import factory\nfactory.withheld = {'quick': 'because'}",
+            "withheld: there is no capability 'quick'; there are ",
+        ),
     ],
 )
 def test_what_is_no_storage(place, source, said):

@@ -247,6 +247,32 @@ def test_reason_that_is_none(written: dict[str, Any], said: str) -> None:
     assert str(failure.value).startswith(f"TestIt.deviations: {said}")
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"quick": "because"}, "there is no capability 'quick'; there are "),
+        ({"linearizable": " "}, "LINEARIZABLE needs a written reason, got ' '"),
+        (["linearizable"], "a mapping of capabilities to reasons is expected"),
+    ],
+)
+def test_withheld_that_is_none(written: Any, said: str) -> None:
+    """What is withheld is a capability, by its name or itself, for a reason: wherever it is written."""
+    from pytest_aistorage import ConfigurationError, MemoryStorage
+    from pytest_aistorage.conformance import AIStorageContract
+    from pytest_aistorage.conformance.factories import Supplied
+    from pytest_aistorage.conformance.preflight import preflight
+
+    with pytest.raises(TypeError) as failure:
+        type("TestIt", (AIStorageContract,), {"withheld": written})
+    assert str(failure.value).startswith(f"TestIt.withheld: {said}")
+    with pytest.raises(ConfigurationError) as refused:
+        Supplied.by(type("Factory", (), {"withheld": written}))
+    assert str(refused.value).startswith(f"withheld: {said}")
+    storage: Any = type("Withholding", (MemoryStorage,), {"withheld": written})
+    (problem,) = preflight(lambda: storage("withholding"))
+    assert problem.startswith(f"the Withholding's attribute withheld: {said}")
+
+
 @pytest.mark.parametrize("reason", ["", " ", None, 1])
 def test_empty_reason_of_a_method(reason: Any) -> None:
     """``@deviation`` asks for a text."""

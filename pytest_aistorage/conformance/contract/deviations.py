@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from ...errors import ConfigurationError
+from ..factories import reasons_to_withhold
+
 __all__ = ["check_reasons", "deviation", "deviation_of", "guard_overrides"]
 
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -63,9 +66,13 @@ def guard_overrides(cls: type, contract: Mapping[str, Callable[..., None]]) -> N
         contract: the tests of the contract, by name.
 
     Raises:
-        TypeError: ``deviations`` names no contract test, or gives no reason.
+        TypeError: ``deviations`` names no contract test, ``withheld`` no capability, or one gives no reason.
     """
     check_reasons(cls.__name__, getattr(cls, "deviations", {}), contract)
+    try:
+        reasons_to_withhold(cls)
+    except ConfigurationError as error:
+        raise TypeError(f"{cls.__name__}.{error}") from None
     for name, test in contract.items():
         found = getattr(cls, name, None)
         if found is not test and deviation_of(cls, name, found) is None:

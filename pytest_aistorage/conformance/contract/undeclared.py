@@ -16,9 +16,10 @@ import pytest
 
 from ... import model
 from ...capabilities import Capability
-from ...errors import UnsupportedOperationError
+from ...errors import ConfigurationError, UnsupportedOperationError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
+from ..factories import reasons_to_withhold
 from .clients import Clients, ContractBase, inconclusive, requires
 from .elsewhere import has_server, in_another_process
 from .hooks import Crashable
@@ -224,7 +225,10 @@ def _kept(contract: ContractBase, clients: Clients, capability: Capability, what
 
 def _require_evidence(contract: ContractBase, clients: Clients, capability: Capability) -> None:
     """End the test where the author says why the guarantee is not declared, or where nothing here is evidence."""
-    withheld = {**getattr(clients.first, "withheld", {}), **contract.withheld}
+    try:
+        withheld = reasons_to_withhold(clients.first) | reasons_to_withhold(contract)
+    except ConfigurationError as error:
+        pytest.fail(str(error), pytrace=False)
     if capability in withheld:
         inconclusive(f"{capability.name} is withheld: {withheld[capability]}")
     if getattr(clients.opener, "simulated", False):
