@@ -104,7 +104,7 @@ def postgres_in_container(options: ServerOptions, spec: ServerSpec) -> Evidence:
 
 
 def _restarted(client: Any, server: PrivateServer) -> Evidence:
-    url = server.create_database()
+    url = server.direct(server.create_database())  # which another container can reach
     said: list[str] = []
     try:
         run = _application_with_driver(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from echo import EchoServer, connect, exchange
 from server_checks import ROOT, STARTER
 
 from pytest_aistorage.servers import ServerOptions
+from pytest_aistorage.servers.proxy import TCPProxy
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +73,26 @@ def starter(options: ServerOptions) -> Iterator[Callable[..., subprocess.Popen[s
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def echo() -> Iterator[EchoServer]:
+    """An echo server."""
+    server = EchoServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def proxy(echo: EchoServer) -> Iterator[TCPProxy]:
+    """A proxy before the echo server."""
+    with TCPProxy(*echo.address) as made:
+        yield made
+
+
+@pytest.fixture
+def client(proxy: TCPProxy) -> Iterator[socket.socket]:
+    """A connection through the proxy that has been used."""
+    with connect(proxy) as connection:
+        assert exchange(connection, b"hello") == b"hello"
+        yield connection
