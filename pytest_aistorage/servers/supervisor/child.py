@@ -12,7 +12,7 @@ from .tree import is_running, signal_all, wait_gone
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["Child", "adopt_orphans", "release_shared_memory"]
+__all__ = ["Child", "adopt_orphans", "become", "release_shared_memory"]
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _IPC_RMID = 1, 36, 0
 
@@ -34,6 +34,17 @@ def adopt_orphans() -> None:
     libc = _libc()
     if libc is not None:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def become(owner: tuple[int, int]) -> None:
+    """Let this process, which is root's, run as somebody else from now on, without root's groups.
+
+    Args:
+        owner: uid and gid.
+    """
+    os.setgroups([])
+    os.setgid(owner[1])
+    os.setuid(owner[0])  # last: who is not root may do neither of the above
 
 
 def release_shared_memory(data: str, owner: tuple[int, int] | None) -> None:
@@ -58,9 +69,7 @@ def release_shared_memory(data: str, owner: tuple[int, int] | None) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            os.setgroups([])
-            os.setgid(owner[1])
-            os.setuid(owner[0])
+            become(owner)
             libc.shmctl(segment, _IPC_RMID, None)
         finally:
             os._exit(0)
@@ -180,9 +189,7 @@ def _fork(
             os.dup2(log, 1)
             os.dup2(log, 2)
             if owner is not None:
-                os.setgroups([])
-                os.setgid(owner[1])
-                os.setuid(owner[0])
+                become(owner)
             if libc is not None:  # after setuid, which clears it
                 libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
             os.umask(0o077)

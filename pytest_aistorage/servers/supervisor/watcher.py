@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import Any
 
+from .child import become
 from .disk import Disk
 from .fsyncs import FSYNC, MSYNC, SYNC, Call, let_go_on, receive_call, still_there
 from .trouble import FailedError
@@ -79,9 +80,7 @@ def start_watcher(directory: str, owner: tuple[int, int] | None) -> Watcher:
                 os.closerange(low + 1, high)
             os.chdir(os.sep)
             if owner is not None:
-                os.setgroups([])
-                os.setgid(owner[1])
-                os.setuid(owner[0])
+                become(owner)
             _Watch(Disk(directory), its_control, its_inbox).run()
             status = 0
         except BaseException as error:
