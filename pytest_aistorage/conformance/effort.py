@@ -18,6 +18,7 @@ class Effort:
         steps: how many operations a sequence has at most.
         interruptions: at how many places of one operation another client is let in, or the client is killed.
         operations: of one stress run, all clients together.
+        racing: seconds after which a stress run ends, however many operations are left.
         racers: clients of a stress run.
         kills: how many clients are killed at random while they write.
     """
@@ -28,6 +29,7 @@ class Effort:
     steps: int
     interruptions: int
     operations: int
+    racing: float
     racers: int
     kills: int
 
@@ -41,7 +43,8 @@ EFFORTS = {
             sequences=8,
             steps=20,
             interruptions=6,
-            operations=80,
+            operations=400,
+            racing=0.2,
             racers=4,
             kills=2,
         ),
@@ -51,7 +54,8 @@ EFFORTS = {
             sequences=25,
             steps=30,
             interruptions=16,
-            operations=240,
+            operations=1200,
+            racing=0.3,
             racers=6,
             kills=4,
         ),
@@ -61,7 +65,8 @@ EFFORTS = {
             sequences=200,
             steps=50,
             interruptions=200,
-            operations=4000,
+            operations=8000,
+            racing=10.0,
             racers=8,
             kills=25,
         ),

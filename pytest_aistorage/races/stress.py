@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -28,6 +30,8 @@ from .seams import Pause, Seams, Watch
 from .workloads import Workload
 
 __all__ = ["Injector", "RaceResult", "StartLine", "check_shared", "run_race"]
+
+_SWITCH = 2e-5  # seconds
 
 OBSERVER = 0
 """The number of the client in a history that reads what was kept; the racing ones are 1, 2, …"""
@@ -80,6 +84,23 @@ class RaceResult:
             snapshot_listing=Capability.SNAPSHOT_LISTING in self.capabilities,
             atomic_batch=Capability.ATOMIC_BATCH in self.capabilities,
         )
+
+    @cached_property
+    def overlapping(self) -> int:
+        """How many operations were called while one of another client was under way; 0: nobody raced."""
+        found, process = 0, -1
+        latest = other = -1.0  # the latest return of any client but `process`
+        for one in self.history:
+            until = other if one.process == process else latest
+            found += one.called < until
+            returned = math.inf if one.returned is None else one.returned
+            if one.process == process:
+                latest = max(latest, returned)
+            elif returned > latest:
+                latest, process, other = returned, one.process, latest
+            else:
+                other = max(other, returned)
+        return found
 
 
 def run_race(
@@ -217,9 +238,11 @@ def _raced(
             kind, _, *rest = client.answer()
             if kind != "stop":
                 raise RaceError("a client ended before the race began") from (rest[0].error if rest else None)
-        injecting = contextlib.nullcontext([]) if faults is None else faults.running(shares[0].seed)
+        injecting: AbstractContextManager[Sequence[Fault]] = (
+            contextlib.nullcontext([]) if faults is None else faults.running(shares[0].seed)
+        )
         started = time.monotonic()
-        with injecting as told.injected:
+        with injecting as told.injected, _changing_hands():
             for client in clients:
                 client.send("go")
             for client in clients:
@@ -257,6 +280,17 @@ def check_shared(clients: list[Client], observer: AIStorage) -> None:
                 f"client {(number + 1) % len(clients) + 1} does not see what client {number + 1} wrote"
             )
         observer.delete_progress(name)  # listings are to show what raced
+
+
+@contextmanager
+def _changing_hands() -> Iterator[None]:
+    """Let threads of this process change hands often: in the usual 5 ms each would be through before the next."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class StartLine(Seams):

@@ -9,17 +9,22 @@ import pytest
 from race_machine import KEEPING
 from race_stores import FlockStorage, PrivateStorage, RenameStorage, UnlockedMemoryStorage, die, pid
 
+from pytest_aistorage import AIProgress, ConfigurationError
 from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.races import (
     BatchesUnderReads,
     Churn,
     Counter,
     DistinctModels,
+    History,
     ListingUnderWrites,
     NotSharedError,
+    Operation,
     RaceError,
+    RaceResult,
     Register,
     SameModel,
+    balance,
     run_race,
 )
 from pytest_aistorage.races.timeline import describe
@@ -148,3 +153,43 @@ def test_a_race_of_its_own_pool(tmp_path):
     opener = functools.partial(FlockStorage, tmp_path / "metrics.json")
     result = run_race(opener, SameModel(), processes=2, operations=20)
     assert result.balance.kept == 20
+
+
+def test_operations_that_overlap_are_counted():
+    """Each that is called while one of another client is under way; a client's own don't count."""
+
+    def result(*spans):
+        history = History([Operation(p, "save", "m", called, returned) for p, called, returned in spans])
+        return RaceResult(
+            history=history, balance=balance([], {}), elapsed=1.0, clients=2, processes=True
+        ).overlapping
+
+    assert result((1, 0, 1), (2, 2, 3), (1, 4, 5)) == 0
+    assert result((1, 0, 3), (2, 2, 9), (2, 4, 5), (1, 6, 7)) == 2
+    assert result((1, 0, None), (1, 1, 2), (2, 8, 9)) == 1
+
+
+def test_threads_change_hands(pool, subject_of):
+    """In memory an operation takes microseconds, and yet the clients' operations overlap."""
+    subject = subject_of("memory")
+    result = run_race(subject.fresh().opener, SameModel(subject.model()), operations=800, pool=pool)
+    assert result.overlapping > 40
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"processes": -1}, {"threads": 0}, {"operations": 0}], ids=lambda numbers: "".join(numbers)
+)
+def test_a_race_of_nobody_is_refused(tmp_path, numbers):
+    """It would show nothing."""
+    with pytest.raises(ConfigurationError, match="is none"):
+        run_race(functools.partial(FileStorage, tmp_path / "m.json"), SameModel(), **numbers)
+
+
+def test_models_that_were_there_before_are_refused(pool, subject_of):
+    """Their history has no beginning, so that nothing could be said about them; others are left out of listings."""
+    subject = subject_of("memory")
+    store, model = subject.fresh(), subject.model()
+    subject.observer(store).save_progress(AIProgress(model_name=model, mse=0.5))
+    assert run_race(store.opener, ListingUnderWrites(subject.model()), operations=40, pool=pool).check
+    with pytest.raises(RaceError, match="was there before the race"):
+        run_race(store.opener, SameModel(model), operations=4, pool=pool)

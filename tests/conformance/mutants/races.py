@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from pytest_aistorage import AIProgress, VersionConflictError
@@ -17,7 +18,7 @@ from .delegating import Change, Delegating, turns_red
 _GAP = 0.002
 
 
-@turns_red("other_client_sees_every_change")
+@turns_red("other_client_sees_every_change", "racing_reads_and_conditional_saves_are_linearizable")
 class StaleReads(Delegating):
     """A client answers out of its own cache."""
 
@@ -112,3 +113,38 @@ class WritesTheWholeStore(Delegating):
         others = [r for r in self.inner.load_progress() if r.model_name != progress.model_name]
         time.sleep(_GAP)
         return self.inner.save_many([*others, progress])[-1]
+
+
+@turns_red("racing_saves_and_deletes_are_linearizable")
+class CountsDeletesByItself(Delegating):
+    """A delete reports the version after the one that it read before."""
+
+    def delete_progress(self, model_name: str, *, expected_version: int | None = None) -> int | None:
+        before = self.inner.get_progress(model_name)
+        time.sleep(_GAP)
+        deleted = super().delete_progress(model_name, expected_version=expected_version)
+        return before.version + 1 if before and deleted else deleted
+
+
+@turns_red("racing_listings_show_one_moment")
+class ListsOneByOne(Delegating):
+    """The names first, and then each record as it is by then."""
+
+    def load_progress(self) -> list[AIProgress]:
+        found = []
+        for name in [record.model_name for record in self.inner.load_progress()]:
+            time.sleep(_GAP)
+            found.append(self.inner.get_progress(name))
+        return [record for record in found if record is not None]
+
+
+@turns_red("racing_batches_are_seen_whole")
+class SavesOneByOne(Delegating):
+    """A batch is a loop, which others come between."""
+
+    def save_many(self, progresses: Iterable[AIProgress]) -> list[AIProgress]:
+        saved = []
+        for progress in progresses:
+            saved.append(self.inner.save_progress(progress))
+            time.sleep(_GAP)
+        return saved
