@@ -28,6 +28,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "training_metrics.json"
 
 
+def _assert_corrupt(storage: FileStorage) -> None:
+    """Every operation says that what is stored can't be read."""
+    for operation in (
+        storage.load_progress,
+        lambda: storage.save_progress(_M),
+        lambda: storage.get_progress("m"),
+    ):
+        with pytest.raises(CorruptStorageError):
+            operation()
+
+
 def test_file_is_json_that_people_read(path: Path) -> None:
     """A list of objects, indented, with the fields by their names."""
     with FileStorage(path) as storage:
@@ -55,13 +66,7 @@ def test_torn_or_foreign_file_is_corrupt(path: Path, content: bytes) -> None:
     """What can't be read raises CorruptStorageError that names the file, and is not overwritten."""
     path.write_bytes(content)
     with FileStorage(path) as storage:
-        for operation in (
-            storage.load_progress,
-            lambda: storage.save_progress(_M),
-            lambda: storage.get_progress("m"),
-        ):
-            with pytest.raises(CorruptStorageError):
-                operation()
+        _assert_corrupt(storage)
         assert storage.health_check() is False
     assert path.read_bytes() == content
 
@@ -123,13 +128,7 @@ def test_what_somebody_edited_is_corrupt(tmp_path: Path, old: str, new: str) -> 
     path = tmp_path / "training_metrics.json"
     path.write_text(f"[{_STORED}]".replace(old, new))
     with FileStorage(path) as storage:
-        for operation in (
-            storage.load_progress,
-            lambda: storage.save_progress(_M),
-            lambda: storage.get_progress("m"),
-        ):
-            with pytest.raises(CorruptStorageError):
-                operation()
+        _assert_corrupt(storage)
 
 
 def test_a_write_that_fails_half_way_has_an_unknown_outcome(tmp_path: Path) -> None:

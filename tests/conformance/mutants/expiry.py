@@ -265,47 +265,39 @@ class ConflictSetsTtl(Delegating):
             raise
 
 
-@turns_red("reborn_record_does_not_inherit_a_time_to_live")
-class TtlOutlivesItsRecord(Delegating):
-    """The deadline is kept by name, and strikes the record that comes after a delete or an expiry."""
+class RemembersTtls(Delegating):
+    """Knows the time to live that each model was last given."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._ttls: dict[str, timedelta] = {}
+        self.ttls: dict[str, timedelta] = {}
 
     def save_progress(
         self, progress: AIProgress, *, ttl: timedelta | None = None, **options: Any
     ) -> AIProgress:
         saved = super().save_progress(progress, ttl=ttl, **options)
         if ttl is not None:
-            self._ttls[saved.model_name] = ttl
+            self.ttls[saved.model_name] = ttl
         return saved
+
+
+@turns_red("reborn_record_does_not_inherit_a_time_to_live")
+class TtlOutlivesItsRecord(RemembersTtls):
+    """The deadline is kept by name, and strikes the record that comes after a delete or an expiry."""
 
     def update_progress(self, model_name: str, change: Change) -> AIProgress:
         reborn = self.inner.get_progress(model_name) is None
         saved = super().update_progress(model_name, change)
-        return self.inner.save_progress(saved, ttl=self._ttls.get(model_name)) if reborn else saved
+        return self.inner.save_progress(saved, ttl=self.ttls.get(model_name)) if reborn else saved
 
 
 @turns_red("updates_do_not_extend_the_time_to_live")
-class UpdateRenewsTtl(Delegating):
+class UpdateRenewsTtl(RemembersTtls):
     """Every update lets the time to live begin anew."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._ttls: dict[str, timedelta] = {}
-
-    def save_progress(
-        self, progress: AIProgress, *, ttl: timedelta | None = None, **options: Any
-    ) -> AIProgress:
-        saved = super().save_progress(progress, ttl=ttl, **options)
-        if ttl is not None:
-            self._ttls[saved.model_name] = ttl
-        return saved
 
     def update_progress(self, model_name: str, change: Change) -> AIProgress:
         saved = super().update_progress(model_name, change)
-        return self.inner.save_progress(saved, ttl=self._ttls.get(model_name))
+        return self.inner.save_progress(saved, ttl=self.ttls.get(model_name))
 
 
 @turns_red("created_at_is_new_after_expiry")
@@ -343,23 +335,11 @@ class TtlLosesItsDays(Delegating):
 
 
 @turns_red("expired_record_is_nowhere")
-class ExpireNowTakesOthersAlong(Delegating):
+class ExpireNowTakesOthersAlong(RemembersTtls):
     """What has a time to live expires with the first of it."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._mortal: set[str] = set()
-
-    def save_progress(
-        self, progress: AIProgress, *, ttl: timedelta | None = None, **options: Any
-    ) -> AIProgress:
-        saved = super().save_progress(progress, ttl=ttl, **options)
-        if ttl is not None:
-            self._mortal.add(saved.model_name)
-        return saved
-
     def expire_now(self, model_name: str) -> bool:
-        for name in self._mortal:
+        for name in self.ttls:
             super().expire_now(name)
         return super().expire_now(model_name)
 

@@ -290,12 +290,8 @@ class LockfForThreads(FileOfJSON):
 
 
 @turns_red(_OTHER, _LOST)
-class TemporaryNameShared(FileOfJSON):
+class TemporaryNameShared(RenamesUnderNoLock):
     """All writers have one temporary file, and no lock."""
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        yield
 
     def write_all(self, models: dict[str, Versioned]) -> None:
         finished = self.path
@@ -308,12 +304,8 @@ class TemporaryNameShared(FileOfJSON):
 
 
 @turns_red(_OTHER)
-class ReadModifyWriteInOneLine(FileOfJSON):
+class ReadModifyWriteInOneLine(RenamesUnderNoLock):
     """Read, change and write in one expression, under a lock that is not held."""
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        yield
 
     def write(self, name: str, state: Versioned) -> None:
         one = FileOfJSON.__new__(FileOfJSON)
