@@ -24,6 +24,7 @@ from pytest_aistorage.servers.base import (
 from pytest_aistorage.servers.cache import cache_directory
 from pytest_aistorage.servers.kind import ServerKind
 from pytest_aistorage.servers.kinds import KINDS
+from pytest_aistorage.servers.power import providers_with_power
 from pytest_aistorage.servers.server import Numbers, PrivateServer, Server
 from pytest_aistorage.servers.supervised import Lease, Records, Supervisor
 from pytest_aistorage.servers.supervisor.lease import is_free
@@ -79,6 +80,7 @@ def private_server(
     *,
     durable: bool = True,
     settings: Mapping[str, str] | None = None,
+    power: bool = False,
 ) -> PrivateServer:
     """A server of the caller's own, to be crashed; use it as a context manager, or close it.
 
@@ -87,13 +89,19 @@ def private_server(
         options: where it may come from; never by URL.
         durable: with settings by which what was acknowledged survives a crash.
         settings: more settings, in the server's own words: ``{"synchronous_commit": "off"}``.
+        power: so that it has `PrivateServer.cut_power` and `PrivateServer.fsyncs`. Each fsync then passes through a
+            process of ours, which copies what it makes durable. Takes Linux 5.5, and a server that is no container.
 
     Raises:
         ServerUnavailableError: no provider could supply it; with each one's reason.
+        UnsupportedOperationError: its power can't be cut here, or not that of a server of these providers.
         ConfigurationError: the options are wrong.
     """
     kind = KINDS[spec.kind]
     place = private_directory(options.run_dir)
+    order = options.providers_of(spec)
+    if power:
+        order = providers_with_power(spec, order)
 
     def attempt(provider: str) -> PrivateServer:
         if provider == "url":
@@ -103,7 +111,16 @@ def private_server(
         lease = Lease(place / f"{name}.lease", create=True)
         try:
             supervisor = _supervised(
-                kind, spec, provider, options, lease, None, password, durable=durable, settings=settings or {}
+                kind,
+                spec,
+                provider,
+                options,
+                lease,
+                None,
+                password,
+                durable=durable,
+                settings=settings or {},
+                power=power,
             )
         except BaseException:
             _abandon(lease)
@@ -112,6 +129,7 @@ def private_server(
         return PrivateServer.over(
             supervisor,
             Path(answer["data"]) if answer["data"] else None,
+            power=power,
             kind=kind,
             spec=spec,
             url=kind.url(answer["host"], answer["port"], password),
@@ -122,7 +140,7 @@ def private_server(
             lease=lease,
         )
 
-    return _first(kind, spec, options.providers_of(spec), attempt)
+    return _first(kind, spec, order, attempt)
 
 
 def survey(spec: ServerSpec, options: ServerOptions) -> list[Offer]:
@@ -206,13 +224,23 @@ def _supervised(
     *,
     durable: bool,
     settings: Mapping[str, str],
+    power: bool = False,
 ) -> Supervisor:
     if provider == "container":
         return container.start(
             kind, spec, options, lease, records, password=password, durable=durable, settings=settings
         )
     return process.start(
-        kind, spec, provider, options, lease, records, password=password, durable=durable, settings=settings
+        kind,
+        spec,
+        provider,
+        options,
+        lease,
+        records,
+        password=password,
+        durable=durable,
+        settings=settings,
+        power=power,
     )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pytest_aistorage.errors import ConfigurationError, ServerUnavailableError, UnsupportedOperationError
 from pytest_aistorage.servers.base import Kind, ProviderUnavailableError, ServerSpec, redacted, with_parts
 from pytest_aistorage.servers.kind import ServerKind
-from pytest_aistorage.servers.power import ServerDisk
+from pytest_aistorage.servers.power import Fsyncs
 from pytest_aistorage.servers.proxy import Direction, TCPProxy
 from pytest_aistorage.servers.redis import DATABASES
 from pytest_aistorage.servers.supervised import Lease, Supervisor
@@ -250,7 +250,7 @@ class PrivateServer(Server):
 
     data_dir: Path | None
     direct_url: str
-    _disk: ServerDisk | None
+    _fsyncs: Fsyncs | None
     _supervisor: Supervisor
     _proxy: TCPProxy
     _commanding: threading.Lock  # the supervisor's answers come in order, and are not told apart
@@ -275,7 +275,7 @@ class PrivateServer(Server):
         server._supervisor = supervisor
         server._proxy = proxy
         server._commanding = threading.Lock()
-        server._disk = ServerDisk(server._command) if power else None
+        server._fsyncs = Fsyncs(server._command_fsyncs) if power else None
         return server
 
     def direct(self, url: str) -> str:
@@ -325,24 +325,27 @@ class PrivateServer(Server):
         Each file is put back to what was in it at its last fsync, and is empty if there was none; names stay as they
         are. `restart` starts the server on what is left. If it was killed or stopped before, it loses now what the
         operating system would not have written yet. An fsync that is under way counts as done, unless it is held
-        (`ServerDisk.hold`). Returns when all that is done.
+        (`Fsyncs.hold`). Returns when all that is done.
 
         Raises:
             UnsupportedOperationError: it was not started with ``power=True``.
         """
-        self.disk  # noqa: B018 - says why not
+        self.fsyncs  # noqa: B018 - says why not
         self._command("cut_power")
         self._proxy.refuse()
 
     @property
-    def disk(self) -> ServerDisk:
+    def fsyncs(self) -> Fsyncs:
         """Its fsyncs, to be counted and held. Raises UnsupportedOperationError if it has no ``power=True``."""
-        if self._disk is None:
+        if self._fsyncs is None:
             raise UnsupportedOperationError(
                 f"{self!r} was not started as one whose power can be cut: that takes private_server(…, power=True), "
                 "or in a test @pytest.mark.ai_storage_server(power=True)"
             )
-        return self._disk
+        return self._fsyncs
+
+    def _command_fsyncs(self, name: str, **arguments: int) -> Any:
+        return self._command(f"{name}_fsyncs", **arguments)
 
     def partition(self, direction: Direction = "both") -> None:
         """Cut the network: connections stay open, nothing passes until `heal`, which delivers what was sent.

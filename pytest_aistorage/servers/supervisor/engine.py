@@ -13,6 +13,8 @@ from .tree import SIGCONT, SIGKILL, descendants, freeze, signal_all, started_at
 from .trouble import FailedError, NotReadyError
 
 if TYPE_CHECKING:
+    import socket
+
     from .watcher import Watcher
 
 __all__ = ["ProcessEngine"]
@@ -50,6 +52,7 @@ class ProcessEngine:
         self._child: Child | None = None
         self._frozen: list[int] = []
         self._watcher: Watcher | None = None
+        self._inbox: socket.socket | None = None
 
     # --- for the loop
 
@@ -71,7 +74,7 @@ class ProcessEngine:
         if plan["power"]:
             from .watcher import start_watcher
 
-            self._watcher = start_watcher(self._path("data"), self._owner)
+            self._watcher, self._inbox = start_watcher(self._path("data"), self._owner)
         for attempt in range(_PORTS_TRIED):
             if attempt:
                 from .ports import free_port
@@ -224,7 +227,7 @@ class ProcessEngine:
                 log,
                 self._owner,
                 self._plan["death_signal"],
-                None if self._watcher is None else self._watcher.inbox,
+                self._inbox,
             )
         except OSError as error:
             raise FailedError(f"{argv[0]} can't be run: {error}") from error

@@ -20,7 +20,7 @@ from .fsyncs import FSYNC, MSYNC, SYNC, Call, let_go_on, receive_call, still_the
 from .trouble import FailedError
 from .wire import receive, send
 
-__all__ = ["Watcher", "start_watcher"]
+__all__ = ["Watcher", "main", "start_watcher"]
 
 _O_APPEND = 0o2000
 
@@ -28,13 +28,12 @@ _O_APPEND = 0o2000
 class Watcher:
     """The starter's end: gives the watcher its orders.
 
-    Attributes:
-        inbox: a Unix socket; a descriptor of `filter_this_process` that is sent there is listened to from then on.
+    Args:
+        control: a Unix socket, whose other end the watcher has.
     """
 
-    def __init__(self, control: socket.socket, inbox: socket.socket) -> None:
+    def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self.inbox = inbox
 
     def command(self, name: str, **arguments: Any) -> Any:
         """Have something done, one of the methods of `_Watch`; returns its result.
@@ -56,15 +55,17 @@ class Watcher:
     def close(self) -> None:
         """End it."""
         self._control.close()
-        self.inbox.close()
 
 
-def start_watcher(directory: str, owner: tuple[int, int] | None) -> Watcher:
+def start_watcher(directory: str, owner: tuple[int, int] | None) -> tuple[Watcher, socket.socket]:
     """Fork a watcher of the files below a directory. This process must have one thread.
 
     Args:
         directory: of the files.
         owner: uid and gid to run under; None leaves them.
+
+    Returns:
+        It, and a Unix socket: a descriptor that is sent there (`give_away`) is listened to from then on.
     """
     control, its_control = socket.socketpair()
     inbox, its_inbox = socket.socketpair()
@@ -88,7 +89,13 @@ def start_watcher(directory: str, owner: tuple[int, int] | None) -> Watcher:
         os._exit(status)
     its_control.close()
     its_inbox.close()
-    return Watcher(control, inbox)
+    return Watcher(control), inbox
+
+
+def main() -> None:
+    """Be a watcher that was not forked: of a directory, with two open sockets, all named by arguments."""
+    _, _, directory, control, inbox = sys.argv
+    _Watch(Disk(directory), socket.socket(fileno=int(control)), socket.socket(fileno=int(inbox))).run()
 
 
 class _Watch:
