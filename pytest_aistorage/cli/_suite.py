@@ -188,4 +188,4 @@ def _judged(code: int, counts: Mapping[str, int], reason: str) -> tuple[int, str
         return (2, f"No test could run: {reason}") if counts["skipped"] else (1, "No test ran.")
     if counts["skipped"]:
         return 1, f"{counts['skipped']} tests did not run, which is not passed: {reason}"
-    return (0, None) if code == 0 else (1, f"pytest ended with status {code}.")
+    return (0, None) if code == 0 else (1, f"pytest ended with status {code}, and says above why.")

@@ -44,6 +44,12 @@ __all__ = ["command"]
     help="Write the report to FILE.json, FILE.md or FILE.html; of several runs, the last one's. May be repeated.",
 )
 @click.option(
+    "--compare",
+    "earlier",
+    metavar="FILE.json",
+    help="Say what differs from an earlier report. A guarantee that stands worse is a failure.",
+)
+@click.option(
     "--capability",
     "capabilities",
     multiple=True,
@@ -65,6 +71,7 @@ def command(
     seed: int,
     runs: int,
     reports: tuple[str, ...],
+    earlier: str | None,
     capabilities: tuple[str, ...],
     expression: str | None,
     processes: str | None,
@@ -82,7 +89,8 @@ def command(
     a place for that and TMPDIR names no other, so that a storage which syncs its files is not slowed down.
 
     The exit status is 0 if tests ran and all of them passed, 1 if not, and 2 if the storage could not be tested
-    at all.
+    at all. With --compare it is 1 also if a guarantee was kept and is not, or is broken and was not; whatever else
+    differs is only said.
     """
     _need("hypothesis", "the conformance suite needs Hypothesis: pip install 'pytest-aistorage[conformance]'")
     from ..plugin.names import is_built_in
@@ -91,6 +99,10 @@ def command(
     arguments = [f"--ai-storage-effort={effort}", f"--ai-storage-servers={'+'.join(providers)}"]
     arguments += [f"--ai-storage-report={path}" for path in reports]
     arguments += [f"--ai-storage-capability={name}" for name in capabilities]
+    if earlier is not None:
+        if expression is not None:
+            raise click.UsageError("--compare is about a whole run: leave out -k")
+        arguments.append(f"--ai-storage-compare={earlier}")
     if expression is not None:
         arguments += ["-k", expression]
     if processes is not None:

@@ -10,7 +10,7 @@ import pytest
 from . import fixtures as _fixtures
 from .choice import set_active
 from .fixtures import *  # noqa: F403  # pytest looks for fixtures among a plugin's names
-from .options import MARKER, add_options
+from .options import MARKERS, add_options
 from .state import drop_state, set_state, state_of
 from .valkey import stand_in
 
@@ -24,13 +24,20 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options, and declare the marker."""
-    config.addinivalue_line("markers", MARKER)
+    """Read the options, and declare the markers."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     set_state(config)
-    if config.option.ai_storage_report and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        return  # the controller writes the reports
+    if config.option.ai_storage_report:
         from .conformance import check_paths
 
         check_paths(config)
+    if config.option.ai_storage_compare:
+        from .compared import read_earlier
+
+        read_earlier(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

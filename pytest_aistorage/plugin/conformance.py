@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .choice import Choice
+from .compared import compared
 from .state import state_of
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ class Recorder:
             effort=self._config.getoption("--ai-storage-effort"),
             seed=self._config.getoption("--ai-storage-seed"),
         )
+        self._lines += compared(self._config, self._report)
+        if any(is_worse for _, is_worse in self._lines) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         for path in _paths(self._config):
             try:
                 write(self._report, path)

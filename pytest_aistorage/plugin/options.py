@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-__all__ = ["MARKER", "Settings", "add_options"]
+__all__ = ["MARKERS", "Settings", "add_options"]
 
-MARKER = (
+MARKERS = (
     "ai_storage(*backends, requires=()): run the test on these backends instead of those of the ini option "
-    "ai_storage_backends; requires: only on those that declare these capabilities."
+    "ai_storage_backends; requires: only on those that declare these capabilities.",
+    "ai_storage_server(durable=True, settings={}, power=False): how the test's private servers are started; settings "
+    "are in the server's own words; power: so that they have cut_power().",
 )
 
 _DEFAULT_BACKENDS = ("memory", "file", "postgres", "redis")
@@ -121,6 +123,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         metavar="FILE",
         help="write the conformance report to FILE.json, FILE.md or FILE.html; repeatable",
+    )
+    group.addoption(
+        "--ai-storage-compare",
+        metavar="FILE.json",
+        help="say what differs from an earlier conformance report; a guarantee that stands worse fails the run",
     )
     parser.addini(
         "ai_storage_backends", "the backends that tests run on", type="args", default=list(_DEFAULT_BACKENDS)

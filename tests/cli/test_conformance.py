@@ -287,6 +287,26 @@ def test_runs_stop_at_the_first_failure(place, aistorage):
     assert "1 of 5 runs were green; the one with --seed 1 was not." in done.stderr
 
 
+def test_comparison(place, aistorage):
+    """What differs from an earlier report; the exit status is 1 where a guarantee stands worse."""
+    few = ["storages:factory", "--", "-k", "preflight or first_version_is_one"]
+    assert aistorage("conformance", "--report", "r.json", *few, cwd=place.path).returncode == 0
+    same = aistorage("conformance", "--compare", "r.json", *few, cwd=place.path)
+    assert (same.returncode, same.stderr) == (0, "")
+    assert "compared with r.json: nothing differs" in same.stdout
+    path = place.path / "r.json"
+    path.write_text(path.read_text().replace('"status": "skipped"', '"status": "passed"'))
+    worse = aistorage("conformance", "--compare", "r.json", *few, cwd=place.path)
+    assert (worse.returncode, worse.stderr) == (1, "pytest ended with status 1, and says above why.\n")
+    assert "worse than in r.json: storages:factory: core: kept -> not shown; " in worse.stdout
+
+
+def test_comparison_of_a_part():
+    """A part of the tests shows no guarantee."""
+    said = refused("memory", "--compare", "r.json", "-k", "close")
+    assert "--compare is about a whole run: leave out -k" in said
+
+
 def test_nothing_that_runs_is_no_success(place, aistorage):
     """An expression that matches no test."""
     done = aistorage("conformance", "storages:factory", "-k", "no_such_test", cwd=place.path)

@@ -341,3 +341,62 @@ def test_report_that_fails_in_the_end_fails_the_run(pytester, run):
 
 
 _ALL = pytest_aistorage.conformance.contract.contract_tests()
+
+
+def _compared(run, *arguments):
+    """A run of a few tests, and what it says of an earlier one."""
+    given = ("--ai-storage=memory", "--ai-storage-effort=quick", "-k", FEW)
+    result = run(*given, *arguments)
+    lines = result.outlines
+    first = next((n for n, line in enumerate(lines) if line.startswith("compared with")), len(lines))
+    return result, [line for line in lines[first:] if not line.startswith(("report:", "="))]
+
+
+def test_same_run_differs_in_nothing(pytester, run):
+    """The report that is compared with may be the one that is replaced."""
+    pytester.makepyfile(OURS)
+    _compared(run, "--ai-storage-report=r.json")
+    result, lines = _compared(run, "--ai-storage-report=r.json", "--ai-storage-compare=r.json")
+    assert (result.ret, lines) == (0, ["compared with r.json: nothing differs"])
+
+
+def test_difference_is_told_and_changes_no_status(pytester, run):
+    """A test that was passed and is a deviation, where no guarantee was kept before."""
+    pytester.makepyfile(OURS)
+    _compared(run, "--ai-storage=memory,file", "--ai-storage-report=r.json")
+    pytester.makepyfile(f'{OURS.rstrip()[:-4]}deviations = {{"{FIRST}": "it is two"}}\n')
+    result, lines = _compared(run, "--ai-storage-compare=r.json")
+    assert result.ret == 0
+    assert lines == [
+        "compared with r.json:",
+        f"  memory: {FIRST}: passed -> deviation",
+        "  not tested now: file",
+    ]
+
+
+def test_guarantee_that_stands_worse_fails_the_run(pytester, run):
+    """Also where no test failed: what was kept has not been shown this time."""
+    pytester.makepyfile(OURS)
+    _compared(run, "--ai-storage-report=r.json")
+    path = pytester.path / "r.json"
+    text = path.read_text().replace('"status": "skipped"', '"status": "passed"')
+    path.write_text(text)
+    result, lines = _compared(run, "--ai-storage-compare=r.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes().keys().isdisjoint({"failed", "errors"})
+    assert "  memory: linearizable: kept -> not shown" in lines
+    assert lines[-1].startswith("worse than in r.json: memory: core: kept -> not shown; memory: linearizable")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "No such file or directory"), ("{}", "no conformance report"), ("[", "Expecting value")],
+)
+def test_earlier_report_that_is_none(pytester, run, text, said):
+    """One line before the first test."""
+    pytester.makepyfile(OURS)
+    if text is not None:
+        (pytester.path / "r.json").write_text(text)
+    result = run("--ai-storage=memory", "--ai-storage-compare=r.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --ai-storage-compare=r.json: *{said}*"])

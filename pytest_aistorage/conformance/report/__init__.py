@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .as_json import report_from_json, report_to_json
-from .comparing import differences
+from .comparing import differences, worsened
 from .results import SPEC, Backend, Latencies, Report, Status, Step, TestResult, Violation
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "differences",
     "report_from_json",
     "report_to_json",
+    "worsened",
 ]
