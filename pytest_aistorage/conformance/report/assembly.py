@@ -142,24 +142,21 @@ def _backend(name: str, found: Mapping[str, Sequence[Ran]]) -> Backend:
 
 
 def _result(name: str, about: Specified, runs: Sequence[Ran]) -> TestResult:
-    if not runs:
-        return TestResult(
-            name=name,
-            area=about.area,
-            status=Status.SKIPPED,
-            requires=about.requires,
-            unless=about.unless,
-            evidence_for=about.evidence_for,
-            message=NOT_RUN,
-        )
-    worst = min(runs, key=lambda ran: _WORST.index(ran.status))
-    return TestResult(
+    result = TestResult(
         name=name,
         area=about.area,
-        status=worst.status,
+        status=Status.SKIPPED,
         requires=about.requires,
         unless=about.unless,
         evidence_for=about.evidence_for,
+        message=NOT_RUN,
+    )
+    if not runs:
+        return result
+    worst = min(runs, key=lambda ran: _WORST.index(ran.status))
+    return dataclasses.replace(
+        result,
+        status=worst.status,
         message=redacted(worst.message),
         seconds=sum(ran.seconds for ran in runs),
         violation=_violation(worst.facts.get("violation")),
