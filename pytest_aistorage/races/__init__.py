@@ -14,6 +14,7 @@ from .controller import LockProbe, Run, Scenario, run_schedule
 from .enumeration import schedules
 from .errors import NotSharedError, RaceError, StuckError
 from .exploration import Bound, Exploration, explore
+from .faults import FAULTS, Faults, PlannedFault
 from .functions import explore_functions
 from .history import Fault, History, Operation, Part
 from .judging import linearizable
@@ -37,6 +38,7 @@ from .workloads import (
 )
 
 __all__ = [
+    "FAULTS",
     "Balance",
     "BatchesUnderReads",
     "Bound",
@@ -49,6 +51,7 @@ __all__ = [
     "Exploration",
     "Failpoints",
     "Fault",
+    "Faults",
     "FileSeams",
     "Functions",
     "History",
@@ -58,6 +61,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Part",
+    "PlannedFault",
     "RaceError",
     "RaceResult",
     "Recording",
