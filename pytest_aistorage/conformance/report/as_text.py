@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -57,7 +58,8 @@ def report_to_text(report: Report, *, width: int = 80, colour: bool = False) -> 
         console.print()
         console.print(_matrix(backends))
     console.print()
-    console.print(_counts(report.backends))
+    for line in _counts(report.backends, width):
+        console.print(line, soft_wrap=True)
     console.print()
     for backend in report.backends:
         console.print(_verdict(backend), soft_wrap=True)
@@ -101,14 +103,24 @@ def _matrix(backends: Sequence[Backend]) -> Table:
     return table
 
 
-def _counts(backends: Sequence[Backend]) -> Table:
-    table = _table()
-    table.add_column("tests", overflow="fold")
-    for status in Status:
-        table.add_column(_HEADINGS[status], justify="right", no_wrap=True)
+def _counts(backends: Sequence[Backend], width: int) -> Iterator[Text]:
+    """Tests by status, a line a backend; a name that leaves no room for its numbers stands above them."""
+    headings = [" " * _GAP + _HEADINGS[status] for status in Status]
+    room = width - sum(map(len, headings))
+    names = ["tests", *(backend.name for backend in backends)]
+    label = max((cell_len(name) for name in names if cell_len(name) <= room), default=len(names[0]))
+    yield Text(set_cell_size("tests", label) + "".join(headings), style="bold")
+    yield Text("─" * (label + sum(map(len, headings))))
     for backend in backends:
-        table.add_row(backend.name, *(str(number) for number in counts(backend).values()))
-    return table
+        numbers = "".join(
+            f"{number:{len(heading)}}"
+            for number, heading in zip(counts(backend).values(), headings, strict=True)
+        )
+        if cell_len(backend.name) <= label:
+            yield Text(set_cell_size(backend.name, label) + numbers)
+        else:
+            yield Text(backend.name)
+            yield Text(" " * label + numbers)
 
 
 def _verdict(backend: Backend) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -110,6 +111,30 @@ def test_terminal_wraps_backends_into_tables() -> None:
     rows = [line for line in text.splitlines() if line.startswith("linearizable")]
     assert len(rows) > 1
     assert sum(row.count("kept") for row in rows) == 9
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_terminal_counts_by_names_of_any_length(width: int) -> None:
+    """A name is never broken; numbers stand under their headings, on the next line where the name leaves no room."""
+    names = [
+        "postgres@17",
+        "mycompany.storages:factory",
+        "a_backend_of_somebody_with_a_name_of_45_letters",
+        "m",
+    ]
+    backends = [dataclasses.replace(report().backends[0], name=name) for name in names]
+    lines = report_to_text(report(*backends), width=width).splitlines()
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("tests"))
+    table = lines[start : lines.index("", start)]
+    heading, rows = table[0], table[2:]
+    if width > 60:
+        assert max(map(len, table)) <= width
+    ends = [found.end() for found in re.finditer(r"\S+", heading)][1:]
+    for name in names:
+        (at,) = (number for number, row in enumerate(rows) if row.split()[0] == name)
+        row = rows[at] if rows[at] != name else rows[at + 1]
+        numbers = [row[:end].rsplit(maxsplit=1)[-1] for end in ends]
+        assert numbers == ["2", "1", "1", "1", "1", "1"]
 
 
 def test_terminal_may_be_coloured() -> None:
