@@ -19,12 +19,12 @@ from ...capabilities import Capability
 from ...errors import AIStorageError, OutcomeUnknownError, StorageUnavailableError, UnsupportedOperationError
 from ...races.clients import Client
 from ...races.errors import StuckError
+from ...races.writing import Writing, acknowledged
 from ..effort import active
 from ..hosting import Hosted
 from ..pool import clients_of, shared_pool
 from ..sockets import Sockets
 from ..steps import Steps, Told
-from ..writing import Writing, acknowledged
 from .clients import Clients, ContractBase, inconclusive, requires
 from .elsewhere import has_server
 from .hooks import Crashable
