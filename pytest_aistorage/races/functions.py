@@ -14,6 +14,7 @@ from .clients import ClientPool
 from .controller import LockProbe, Run, Scenario, run_schedule
 from .errors import RaceError
 from .exploration import Bound, Exploration, explore
+from .invariants import name_of, violated
 from .judging import linearizable
 from .recorded import Recording, named_in
 from .schedule import KILLED, Schedule, Step
@@ -175,7 +176,7 @@ def _portable(step: Function) -> Function:
         pickle.dumps(step)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise RaceError(
-            f"{_name_of(step)} can't be given to another process ({error}): define it at the top level of a module, "
+            f"{name_of(step)} can't be given to another process ({error}): define it at the top level of a module, "
             "or let clients be threads"
         ) from error
     return step
@@ -194,25 +195,11 @@ class _Judge:
     def __call__(self, run: Run) -> str | None:
         self._stage.learn(run)
         for number, outcome in enumerate(run.outcomes):
-            who = f"P{number + 1} ({_name_of(self._stage.steps[number])})"
+            who = f"P{number + 1} ({name_of(self._stage.steps[number])})"
             if outcome.error is not None and not isinstance(outcome.error, self._may_raise):
                 return f"{who} raised {type(outcome.error).__name__}: {outcome.error}"
             if outcome.kind == "died" and Step(number, KILLED) not in run.schedule.steps:
                 return f"{who} died"
-        return linearizable(run) if self._invariant is None else self._violated(self._invariant)
-
-    def _violated(self, invariant: Function) -> str | None:
-        said = f"the invariant {_name_of(invariant)} does not hold"
-        try:
-            held = invariant(self._stage.observer)
-        except Exception as error:  # whatever it meets: on a state that is as it must be it meets nothing
-            about = str(error) or type(error).__name__
-            return f"{said}: {about if isinstance(error, AssertionError) else f'{type(error).__name__}: {about}'}"
-        if held is False:
-            return said
-        return f"{said}: {held}" if isinstance(held, str) else None
-
-
-def _name_of(function: Function) -> str:
-    inner = getattr(function, "func", function)  # of a partial call
-    return str(getattr(inner, "__qualname__", inner))
+        return (
+            linearizable(run) if self._invariant is None else violated(self._invariant, self._stage.observer)
+        )
