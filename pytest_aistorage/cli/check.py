@@ -35,9 +35,21 @@ __all__ = ["command"]
     help="Budget of the search, where versions and values don't decide.  [default: 2,000,000]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with timelines to look around in.",
+)
 @click.pass_context
 def command(
-    ctx: click.Context, history: Path, snapshot: bool, atomic: bool, steps: int | None, as_json: bool
+    ctx: click.Context,
+    history: Path,
+    snapshot: bool,
+    atomic: bool,
+    steps: int | None,
+    as_json: bool,
+    page: Path | None,
 ) -> None:
     """Say whether a recorded history is linearizable, and what is wrong with it.
 
@@ -58,10 +70,17 @@ def command(
         atomic_batch=atomic,
         steps=STEPS if steps is None else steps,
     )
+    if page is not None:
+        from ..races.page import write_page
+
+        try:
+            write_page(page, check, recorded, name=history.name)
+        except OSError as error:
+            raise click.UsageError(f"the page can't be written: {error}") from error
     if as_json:
         click.echo(json.dumps(_document(check), indent=2, default=repr))
     else:
-        click.echo(describe(check, recorded, name=history.name))
+        click.echo(describe(check, recorded, name=history.name, page=page))
     ctx.exit({Verdict.LINEARIZABLE: 0, Verdict.VIOLATION: 1, Verdict.UNKNOWN: 3}[check.verdict])
 
 

@@ -21,7 +21,7 @@ from .wording import (
     span_of,
 )
 
-__all__ = ["describe", "timeline_of"]
+__all__ = ["describe", "size_of", "timeline_of"]
 
 _WIDTH = 72  # what a short timeline is spread over
 _WIDEST = 110  # with lanes; beyond it each operation gets a line of its own
@@ -57,7 +57,7 @@ def describe(
     else:
         numbers = numbers_of(history)
         for violation in check.violations[:3]:
-            lines += [_heading(violation, history, name), *_size(violation, history)]
+            lines += [_heading(violation, history, name), size_of(violation, history)]
             lines += timeline_of(violation, numbers)
             lines.append(f"Why: {violation.why}.")
             if violation.faults:
@@ -80,16 +80,17 @@ def _heading(violation: Violation, history: History, name: str) -> str:
     return f"NOT LINEARIZABLE  {name + ' · ' if name else ''}{where}: {said}"
 
 
-def _size(violation: Violation, history: History) -> list[str]:
+def size_of(violation: Violation, history: History) -> str:
+    """Say how few operations show it, and of how many: ``2 of 200 operations suffice``."""
     begin, end = span_of(violation.operations)
     run_begin, run_end = span_of(history.operations)
     took = f"{duration(end - begin)} of a {duration(run_end - run_begin)} run"
     if not violation.verified:
-        return [f"it takes all {len(violation.operations)} operations on the model to show it, {took}"]
+        return f"it takes all {len(violation.operations)} operations on the model to show it, {took}"
     context = len(violation.context)
     needed = len(violation.operations) - context
     said = f" (+{context} context)" if context else ""
-    return [f"{needed} of {len(history)} operations suffice{said}, {took}"]
+    return f"{needed} of {len(history)} operations suffice{said}, {took}"
 
 
 # -- the picture ----------------------------------------------------------------------------------------------
