@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
+from ...races import picture
 from .judging import (
     LEVELS,
     Verdict,
@@ -39,8 +40,9 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 def report_to_html(report: Report) -> str:
     """Return a report as HTML text that ends with a line feed. Everything in it that is not ours is escaped."""
-    here = files(__package__)
-    style = here.joinpath("page.css").read_text(encoding="utf-8")
+    here, pictures = files(__package__), files(picture)
+    styles = (pictures / "palette.css", here / "page.css", pictures / "timeline.css")
+    style = "".join(one.read_text(encoding="utf-8") for one in styles)
     script = here.joinpath("page.js").read_text(encoding="utf-8")
     body = "\n".join(_sections(report))
     return f"""<!DOCTYPE html>

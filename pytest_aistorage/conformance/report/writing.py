@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ...races.page import write_whole
 from .as_html import report_to_html
 from .as_json import report_to_json
 from .as_markdown import report_to_markdown
@@ -31,10 +31,4 @@ def write(report: Report, path: Path) -> None:
     Raises:
         OSError: it could not be written.
     """
-    text = FORMS[path.suffix](report)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, FORMS[path.suffix](report))

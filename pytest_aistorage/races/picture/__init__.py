@@ -1,1 +1,1 @@
-"""Histories as pictures: SVG that needs nothing else, and the scripts and styles that a page gives it."""
+"""Histories as pictures: SVG that needs nothing else, and the styles and scripts that a page gives it."""

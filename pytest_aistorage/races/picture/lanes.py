@@ -221,7 +221,7 @@ def _lead(one: _Placed) -> str:
 
 
 def _link(writer: _Placed, reader: _Placed) -> str:
-    """A line from a write to who saw it: from the write's end, or from where the reader begins, if that is earlier."""
+    """A line from a write to who saw it: from the write's end, or from where the reader begins, if that is before."""
     begin = max(writer.left, min(writer.right, reader.left - 10))
     end = reader.left
     if writer.top < reader.top:
