@@ -8,14 +8,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from ..progress import AIProgress
+from ..races.clients import Client
+from ..races.errors import StuckError
+from ..races.stress import StartLine
 from ..storage import AIStorage
+from .pool import shared_pool
 
 __all__ = ["Increment", "Outcome", "check_sight", "race_of_processes", "race_of_threads"]
 
@@ -37,6 +42,9 @@ class Outcome:
 
     returned: Any = None
     error: str | None = None
+
+
+_LATE = Outcome(error="did not come back")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ def race_of_threads(opener: Opener, racer: Racer, racers: int) -> list[Outcome]:
         racers: how many.
     """
     barrier = threading.Barrier(racers)
-    outcomes: list[Outcome] = [Outcome(error="did not come back")] * racers
+    outcomes: list[Outcome] = [_LATE] * racers
 
     def run(number: int) -> None:
         outcomes[number] = _raced(opener, racer, number, lambda: barrier.wait(_PATIENCE))
@@ -105,14 +113,64 @@ def race_of_threads(opener: Opener, racer: Racer, racers: int) -> list[Outcome]:
 
 
 def race_of_processes(opener: Opener, racer: Racer, racers: int) -> list[Outcome]:
-    """Let processes race, each with a client of its own.
+    """Let processes race, each with a client of its own; all of them open it at once.
 
     Args:
         opener: opens a client; picklable.
         racer: what each of them does; picklable.
         racers: how many.
     """
-    # Spawned: a forked copy of a connection would be shared with this process.
+    if not hasattr(os, "fork"):
+        return _race_of_spawned(opener, racer, racers)
+    clients = shared_pool().clients(racers)
+    try:
+        opened = _told(clients, "open", [client.packed(opener) for client in clients])
+        if any(outcome.error is not None for outcome in opened):
+            return opened
+        for number, client in enumerate(clients):
+            client.send("call", client.packed((_Numbered(racer, number), StartLine())))
+        for client in clients:
+            client.answer(_PATIENCE)  # it stands at the line
+        return _told(clients, "go", [None] * racers)
+    finally:
+        for client in clients:
+            if client.alive:
+                with contextlib.suppress(Exception):  # what the race found is the news, not what came of it
+                    client.close()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Numbered:
+    """A racer with its number. Picklable if the racer is."""
+
+    racer: Racer
+    number: int
+
+    def __call__(self, storage: AIStorage) -> Any:
+        return self.racer(storage, self.number)
+
+
+def _told(clients: Sequence[Client], command: str, arguments: Sequence[object]) -> list[Outcome]:
+    """Give all clients a command at once, and wait for what becomes of it."""
+    for client, argument in zip(clients, arguments, strict=True):
+        client.send(command, argument)
+    outcomes = []
+    for client in clients:
+        try:
+            outcome = client.answer(_PATIENCE)[2]
+        except StuckError:
+            outcomes.append(_LATE)
+            continue
+        error = outcome.error
+        if outcome.kind == "ok":
+            outcomes.append(Outcome(returned=outcome.value))
+        else:
+            outcomes.append(Outcome(error=outcome.kind if error is None else _said(error)))
+    return outcomes
+
+
+def _race_of_spawned(opener: Opener, racer: Racer, racers: int) -> list[Outcome]:
+    """The same where nothing can be forked: by new interpreters, which takes seconds."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(racers), context.Queue()
     processes = [
@@ -121,7 +179,7 @@ def race_of_processes(opener: Opener, racer: Racer, racers: int) -> list[Outcome
     ]
     for process in processes:
         process.start()
-    outcomes = [Outcome(error="did not come back")] * racers
+    outcomes = [_LATE] * racers
     try:
         for _ in processes:
             number, outcome = results.get(timeout=_PATIENCE)
@@ -153,4 +211,8 @@ def _raced(opener: Opener, racer: Racer, number: int, wait: Callable[[], Any]) -
             wait()
             return Outcome(returned=racer(storage, number))
     except Exception as error:
-        return Outcome(error=f"{type(error).__name__}: {error}")
+        return Outcome(error=_said(error))
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
