@@ -21,7 +21,7 @@ from .page import write_figures
 from .settings import BACKENDS, Settings
 from .stores import Stores
 
-NAMES = ("operations", "growth", "table", "isolation", "startup")
+NAMES = ("operations", "growth", "table", "isolation", "startup", "checker")
 
 
 def shown(report: Report) -> Table:
@@ -69,6 +69,11 @@ def machine() -> dict[str, Any]:
 )
 @click.option("--servers", default="process,embedded", help="Where servers come from, in order.")
 @click.option(
+    "--porcupine",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A checkout of github.com/anishathalye/porcupine, to measure the checker beside; it takes Go.",
+)
+@click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures."
 )
 @click.option(
@@ -82,10 +87,12 @@ def main(
     quick: bool,
     backends: tuple[str, ...],
     servers: str,
+    porcupine: Path | None,
     json_path: Path | None,
     page: Path | None,
 ) -> None:
-    """Measure what NAMEs say (all, if none is given): operations, growth, table, isolation, startup.
+    """Measure what NAMEs say (all, if none is given): operations, growth, table, isolation, startup,
+    checker.
 
     The exit status is 1 if a goal is missed.
     """
@@ -94,7 +101,7 @@ def main(
     before = machine()
     console.print(", ".join(f"{name} {value}" for name, value in before.items()), highlight=False)
     with Stores(tuple(servers.split(","))) as stores:
-        settings = Settings(stores=stores, quick=quick, backends=backends or BACKENDS)
+        settings = Settings(stores=stores, quick=quick, backends=backends or BACKENDS, porcupine=porcupine)
         for name in names or NAMES:
             report: Report = importlib.import_module(f"{__package__}.{name}").run(settings)
             console.print(shown(report), highlight=False)

@@ -1,12 +1,7 @@
-"""How fast the checker is: on generated histories, and beside Porcupine where Go and its source are at hand.
-
-``python -m benchmarks.checker [--porcupine SOURCE]``, SOURCE being a checkout of github.com/anishathalye/porcupine.
-It prints clients, keys, operations, verdict, time and memory; Porcupine has one processor, as we have.
-"""
+"""How long the checker takes for generated histories, and beside Porcupine where Go and its source are at hand."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import subprocess
@@ -14,32 +9,130 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import click
-from rich.console import Console
-from rich.table import Table
-
 from pytest_aistorage.races import History, Operation, check_linearizable
 
-__all__ = ["generated", "main"]
+from .figures import Column, Goal, Report, Row
+from .settings import Settings
+
+__all__ = ["CASES", "SECONDS", "Case", "generated", "run"]
 
 _PEER = Path(__file__).parent / "porcupine" / "main.go"
-_ROUNDS = 5
+_MODULE = "github.com/anishathalye/porcupine"
+_MOST = 100_000  # operations, for which the time has a goal
+_PATIENCE = 20.0
+"""Seconds; where the peer takes longer, it is not asked again."""
+
+SECONDS = Goal(0.3, "100 000 operations are judged before anybody wonders what takes so long")
+"""For the time of the largest history."""
+
+FEW = Goal(1.0, "versions force the order, so with up to 3 clients a key nothing that a search does is saved")
+MANY = Goal(0.1, "at 10 clients a key and more a search tries orders, and versions still force one")
+SEARCHED = Goal(5.0, "where there are neither versions nor zones it is Python against Go, at the same search")
+"""For the time as a multiple of Porcupine's, by what decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A history to be generated.
+
+    Attributes:
+        clients: that have one operation under way each.
+        keys: models.
+        operations: how many.
+        versions: whether the store tells versions; otherwise what was written tells reads apart.
+        fault: ``stale read`` or ``lost update``, planted; ``deletes``: deletes among the operations, which leaves
+            a history without versions to the search; None: none.
+        goal: for the time as a multiple of Porcupine's.
+    """
+
+    clients: int
+    keys: int
+    operations: int
+    versions: bool = True
+    fault: str | None = None
+    goal: Goal | None = None
+
 
 CASES = (
-    # clients, keys, operations, versions, what is wrong
-    (3, 1, 10_000, True, None),
-    (10, 1, 10_000, True, None),
-    (30, 10, 100_000, True, None),
-    (30, 10, 100_000, True, "stale read"),
-    (30, 1, 10_000, True, "lost update"),
-    (3, 1, 2_000, False, None),
-    (10, 10, 10_000, False, None),
-    (4, 1, 400, False, "deletes"),
+    Case(3, 1, 10_000, goal=FEW),
+    Case(10, 1, 10_000, goal=MANY),
+    Case(30, 10, 100_000, goal=FEW),
+    Case(30, 10, 100_000, fault="stale read", goal=FEW),
+    Case(30, 1, 10_000, fault="lost update", goal=MANY),
+    Case(3, 1, 2_000, versions=False),
+    Case(10, 10, 10_000, versions=False),
+    Case(4, 1, 400, versions=False, fault="deletes", goal=SEARCHED),
 )
-"""What checker.md states speeds for, and one of each tier."""
+"""One of each tier, with few and with many clients a key."""
+
+
+def run(settings: Settings) -> Report:
+    """Measure the checker, beside Porcupine if its source is given."""
+    report = Report(
+        name="checker",
+        title="check_linearizable on generated histories",
+        labels=("clients", "keys", "operations", "known by", "planted", "verdict", "peer"),
+        columns=[
+            Column("time", "s", 4),
+            Column("memory", "MB", 1),
+            Column("peer", "s", 4),
+            Column("ratio", "×", 3),
+        ],
+        method=(
+            "Clients of a store that takes one operation after the other, simulated with a fixed seed; what is "
+            "planted lies near the end. A write is known by its version, or by its value alone. Time and ratio: "
+            "the medians of rounds of the one and the other in turn. Memory: the most that the checker held at once "
+            "beside the history, measured in a round of its own. The peer is Porcupine, with one processor, as we "
+            "have, and a Hash of the state; its checking alone is timed.",
+        ),
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        peer = None
+        if settings.porcupine is None:
+            report.unmeasured.append(
+                f"the peer, Porcupine: it takes Go, and --porcupine with a checkout of {_MODULE}"
+            )
+        else:
+            peer = _built(settings.porcupine, place)
+        for number, case in enumerate(CASES, 1):
+            settings.say(f"checker: history {number} of {len(CASES)}")
+            report.rows.append(_measured(settings, case, peer, place))
+    return report
+
+
+def _measured(settings: Settings, case: Case, peer: Path | None, place: Path) -> Row:
+    operations = case.operations // 10 if settings.quick else case.operations
+    history = generated(case.clients, case.keys, operations, versions=case.versions, fault=case.fault)
+    path = place / "history.jsonl"
+    if peer is not None:
+        history.dump(path)
+    ours: list[float] = []
+    theirs: list[float] = []
+    verdict, told = "", "–"
+    for _ in range(settings.rounds(5 if operations == _MOST else 15, 1)):
+        verdict, seconds = _checked(history)
+        ours.append(seconds)
+        if peer is not None and max(theirs, default=0.0) <= _PATIENCE:
+            told, seconds = _asked(peer, path)
+            theirs.append(seconds)
+    figures, goals = {"time": statistics.median(ours), "memory": _memory(history)}, {}
+    if operations == _MOST:
+        goals["time"] = SECONDS
+    if theirs:
+        figures["peer"] = statistics.median(theirs)
+        figures["ratio"] = statistics.median(one / other for one, other in zip(ours, theirs, strict=False))
+        if case.goal is not None:
+            goals["ratio"] = case.goal
+    numbers = (case.clients, case.keys, len(history))
+    known_by = "versions" if case.versions else "values"
+    return Row(
+        labels=(*map(str, numbers), known_by, case.fault or "–", verdict, told), figures=figures, goals=goals
+    )
 
 
 def generated(
@@ -63,11 +156,21 @@ def generated(
     return History(found)
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """An operation that a client has called."""
+
+    called: int
+    key: int
+    draw: float
+    told: tuple[str, int, str | None] | None = None
+
+
 def _simulated(
     clients: int, keys: int, operations: int, versions: bool, deletes: bool, random: Random
 ) -> Iterator[Operation]:
     state: list[tuple[int, str | None]] = [(0, None)] * keys
-    under_way: list[list[object] | None] = [None] * clients
+    under_way: list[_UnderWay | None] = [None] * clients
     begun = now = 0
     while begun < operations or any(under_way):
         now += random.randint(1, 1000)
@@ -76,26 +179,22 @@ def _simulated(
         if one is None:
             if begun < operations:
                 begun += 1
-                under_way[number] = [now, random.randrange(keys), random.random(), None]
-            continue
-        called, key, draw, told = one
-        assert isinstance(key, int)
-        assert isinstance(called, int)
-        if told is None:
-            version, value = state[key]
-            if draw < 0.4:  # type: ignore[operator]
-                state[key] = (version + 1, f"{number}-{now}")
-                one[3] = ("save", *state[key])
-            elif draw < 0.5 and deletes and value is not None:  # type: ignore[operator]
-                state[key] = (version + 1, None)
-                one[3] = ("delete", *state[key])
+                under_way[number] = _UnderWay(now, random.randrange(keys), random.random())
+        elif one.told is None:
+            version, value = state[one.key]
+            if one.draw < 0.4:
+                state[one.key] = version + 1, f"{number}-{now}"
+                one.told = ("save", *state[one.key])
+            elif one.draw < 0.5 and deletes and value is not None:
+                state[one.key] = version + 1, None
+                one.told = ("delete", *state[one.key])
             else:
-                one[3] = ("get", version if value is not None else 0, value)
-            continue
-        kind, version, value = told  # type: ignore[misc]
-        shown = version if versions or version == 0 else None
-        yield Operation(number, kind, f"model-{key}", called, now, version=shown, value=value)
-        under_way[number] = None
+                one.told = ("get", version if value is not None else 0, value)
+        else:
+            kind, version, value = one.told
+            shown = version if versions or version == 0 else None
+            yield Operation(number, kind, f"model-{one.key}", one.called, now, version=shown, value=value)
+            under_way[number] = None
 
 
 def _spoil(operations: list[Operation], fault: str) -> None:
@@ -124,90 +223,35 @@ def _spoil(operations: list[Operation], fault: str) -> None:
         )
 
 
-def _ours(history: History) -> tuple[str, float, float]:
-    durations = []
-    for _ in range(_ROUNDS):
-        started = time.perf_counter()
-        check = check_linearizable(history)
-        durations.append(time.perf_counter() - started)
+def _checked(history: History) -> tuple[str, float]:
+    """The verdict, or the anomaly's name, and seconds."""
+    started = time.perf_counter()
+    check = check_linearizable(history)
+    seconds = time.perf_counter() - started
+    return check.verdict.value if check.violation is None else check.violation.anomaly, seconds
+
+
+def _memory(history: History) -> float:
+    """The most that a check holds at once, in megabytes."""
     tracemalloc.start()
     check_linearizable(history)
-    memory = tracemalloc.get_traced_memory()[1]
+    most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    told = check.violation.anomaly if check.violation is not None else check.verdict.value
-    return told, statistics.median(durations), memory / 1e6
+    return most / 1e6
 
 
 def _built(source: Path, place: Path) -> Path:
     """Build the peer."""
     shutil.copy(_PEER, place)
-    module = "github.com/anishathalye/porcupine"
     (place / "go.mod").write_text(
-        f"module peer\n\ngo 1.16\n\nrequire {module} v0.0.0\n\nreplace {module} => {source.resolve()}\n"
+        f"module peer\n\ngo 1.16\n\nrequire {_MODULE} v0.0.0\n\nreplace {_MODULE} => {source.resolve()}\n"
     )
     subprocess.run(["go", "build", "-o", "peer", "."], cwd=place, check=True)
     return place / "peer"
 
 
-def _theirs(peer: Path, history: History, place: Path) -> tuple[str, float]:
-    path = place / "history.jsonl"
-    history.dump(path)
-    told, durations = "", []
-    for _ in range(_ROUNDS):
-        done = subprocess.run([peer, path], capture_output=True, text=True, check=True)
-        told, seconds, _ = done.stdout.split()
-        durations.append(float(seconds))
-        if durations[-1] > 20:
-            break
-    return told, statistics.median(durations)
-
-
-@click.command()
-@click.option("--porcupine", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
-def main(porcupine: Path | None, json_file: Path | None) -> None:
-    """Measure the checker, beside Porcupine if its source is given."""
-    table = Table(title="check_linearizable")
-    for heading in (
-        "clients",
-        "keys",
-        "operations",
-        "versions",
-        "planted",
-        "verdict",
-        "s",
-        "MB",
-        "peer",
-        "peer s",
-        "×",
-    ):
-        table.add_column(heading, justify="right")
-    rows = []
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        peer = None if porcupine is None else _built(porcupine, place)
-        for clients, keys, operations, versions, fault in CASES:
-            history = generated(clients, keys, operations, versions=versions, fault=fault)
-            told, seconds, memory = _ours(history)
-            row = [
-                clients,
-                keys,
-                len(history),
-                versions,
-                fault or "–",
-                told,
-                round(seconds, 4),
-                round(memory, 1),
-            ]
-            if peer is not None:
-                verdict, theirs = _theirs(peer, history, place)
-                row += [verdict, round(theirs, 4), round(seconds / theirs, 3)]
-            rows.append(row)
-            table.add_row(*map(str, row))
-    Console(width=130).print(table)
-    if json_file is not None:
-        json_file.write_text(json.dumps(rows))
-
-
-if __name__ == "__main__":
-    main()
+def _asked(peer: Path, path: Path) -> tuple[str, float]:
+    """The peer's verdict, and seconds."""
+    done = subprocess.run([peer, path], capture_output=True, text=True, check=True)
+    told, seconds, _ = done.stdout.split()
+    return told.lower(), float(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 
@@ -22,12 +23,14 @@ class Settings:
         stores: gives out stores and servers.
         quick: fewer rounds, fewer models: to see whether it works, not how fast it is.
         backends: which of `BACKENDS` to measure.
+        porcupine: a checkout of Porcupine's source, to measure the checker beside; None: there is none.
         console: for a word on what is being done.
     """
 
     stores: Stores
     quick: bool = False
     backends: tuple[str, ...] = BACKENDS
+    porcupine: Path | None = None
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
     def rounds(self, usual: int, quick: int = 3) -> int:

@@ -40,6 +40,29 @@ def test_operations_of_the_backends_without_a_server(tmp_path: Path) -> None:
     assert any("synchronous=FULL" in line for line in report["servers"])
 
 
+def test_checker_finds_what_was_planted(tmp_path: Path) -> None:
+    """A row for each history, with its verdict, time and memory; the peer stands for what could not be measured."""
+    found = tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "checker", "--quick", "--json", str(found)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(found.read_text("utf-8"))["reports"]
+    for heading in (*report["labels"], "time (s)", "memory (MB)"):
+        assert heading in done.stdout
+    planted, verdict = report["labels"].index("planted"), report["labels"].index("verdict")
+    told = [(row["labels"][planted], row["labels"][verdict]) for row in report["rows"]]
+    faults = ("stale read", "lost update")
+    assert all(said == (fault if fault in faults else "linearizable") for fault, said in told)
+    assert {fault for fault, _ in told} == {"–", "deletes", *faults}
+    assert all(set(row["figures"]) == {"time", "memory"} for row in report["rows"])
+    assert "--porcupine" in report["unmeasured"][0]
+
+
 def test_a_missed_goal_is_said_and_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
