@@ -1,8 +1,8 @@
 """Races between clients of one store: chosen interleavings, stress runs, and the ledger of what was lost.
 
 `run_schedule` runs one interleaving by its name, `explore` judges all there are, `explore_functions` those of an
-application's functions; `run_race` lets many clients loose at once and compares what they were told with what was kept.
-`check_linearizable` judges a recorded `History`.
+application's functions; `run_race` lets many clients loose at once and compares what they were told with what was
+kept. `check_linearizable` judges a recorded `History`.
 """
 
 from __future__ import annotations

@@ -17,20 +17,20 @@ _QUIET = frozenset({"close", "health_check"})
 
 
 class StorageCalls(Seams):
-    """A client stops before each call of a method of its storage; what it computes in between is no step by itself.
+    """A client stops between its calls of methods of its storage; what it computes there is no step by itself.
 
     The steps are called by the methods: ``get``, ``save``, ``save-many``, ``update``, ``delete``, ``load``,
     ``query``; ``iter`` for each record that is taken from `AIStorage.iter_progress`; and for methods that the
     contract doesn't know their own names, so that a ``read_epoch`` is a step ``read-epoch``. A step is the call with
-    all that the client does up to the next one. One call is one step: what happens inside of it is the matter of
-    other seams.
+    all that the client does up to the next one; the first step is also what it does before. One call is one step:
+    what happens inside of it is the matter of other seams.
 
     The storage may be any object. What the client is given in its place has all of its attributes, and is no
     instance of its class; it closes nothing, since a client is used for many schedules.
     """
 
     granularity = "storage calls"
-    starts_stopped = False
+    starts_stopped = True
     needs_process = False
     lock_limit = 0.25  # a step is a call as a whole, and may well be slow; only the client's own locks last
 
@@ -40,7 +40,7 @@ class StorageCalls(Seams):
         yield _CallWatch(pause)
 
     def around(self, storage: Any, watch: Any) -> Any:
-        """Return the storage with a stop before each call."""
+        """Return the storage with a stop before each call but the first."""
         return _Stopping(storage, watch.before)
 
 
@@ -51,8 +51,10 @@ class _CallWatch:
         self._label: str | None = None
 
     def before(self, label: str) -> None:
-        if threading.get_ident() == self._thread:
-            did, self._label = self._label, label
+        if threading.get_ident() != self._thread:
+            return
+        did, self._label = self._label, label
+        if did is not None:  # the client stood still before all, to which its first call belongs
             self._pause.stop(did)
 
     def last(self) -> str:

@@ -169,6 +169,8 @@ class _Process(Client):
 
     def end(self) -> None:
         self.alive = False
+        if self.channel.closed:
+            return  # by an end before
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         # Its end of the channel closes when the kernel has dropped its locks and connections: after this they

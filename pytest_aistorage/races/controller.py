@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from ..storage import AIStorage
 from .clients import PATIENCE, Client, ClientPool
 from .errors import RaceError, StuckError
-from .history import History
+from .history import Fault, History
 from .history import Operation as Told
 from .outcomes import Outcome
 from .recorded import Recorded, Recording
@@ -184,6 +184,7 @@ class Race:
         self._clients: list[Client] = pool.clients(len(scenario.operations), threads=scenario.threads)
         self._steps: list[Step] = []
         self._told: list[tuple[Told, ...]] = [() for _ in self._clients]
+        self._kills: list[Fault] = []
         self.labels: list[list[str]] = [[] for _ in self._clients]
         self.stopped: set[int] = set()
         self.waiting: dict[int, bool] = {}
@@ -199,7 +200,7 @@ class Race:
             for number, operation in enumerate(scenario.operations):
                 client = self._clients[number]
                 client.send("call", client.packed((operation, scenario.seams_of(number))))
-                self._take(number, client.answer())
+                self._await_step(number)
                 begun = self.outcomes.get(number)
                 if begun is not None and isinstance(begun.error, RaceError):
                     raise begun.error
@@ -223,7 +224,7 @@ class Race:
             return run
         return dataclasses.replace(
             run,
-            history=scenario.recording.finished([one for told in self._told for one in told]),
+            history=scenario.recording.finished([one for told in self._told for one in told], self._kills),
             capabilities=scenario.recording.capabilities,
         )
 
@@ -253,9 +254,12 @@ class Race:
 
     def _grant(self, number: int) -> None:
         """Let a client take its next step, up to its next stop, its end, or a lock that another holds."""
-        client = self._clients[number]
         self.stopped.discard(number)
-        client.send("go")
+        self._clients[number].send("go")
+        self._await_step(number)
+
+    def _await_step(self, number: int) -> None:
+        client = self._clients[number]
         started = idle_since = time.monotonic()
         while not client.channel.poll(_GLANCE):
             now = time.monotonic()
@@ -271,7 +275,7 @@ class Race:
 
     def _is_waiting(self, idle: float) -> bool:
         """Whether the client that was granted a step, and has not finished it, waits for a lock."""
-        if len(self.outcomes) + 1 == len(self._clients):
+        if not self.stopped and not self.waiting:
             return False  # nobody is left who could hold one
         known = self._scenario.probe.waiting() if self._scenario.probe else None
         if known is None:
@@ -306,6 +310,7 @@ class Race:
             self._take(number, message)
 
     def _kill(self, number: int) -> None:
+        self._kills.append(Fault("kill", time.monotonic_ns(), f"P{number + 1}"))
         self._clients[number].end()
         self.stopped.discard(number)
         self.waiting.pop(number, None)

@@ -119,7 +119,7 @@ class Exploration:
             said += f" ({self._limits})"
         said += f" at the granularity of {self.granularity}{' fail' if self.failing else ''}"
         if self.killing:
-            said += f"; in {self.killing} of them a client was killed by SIGKILL"
+            said += f"; a client was killed by SIGKILL in {self.killing} of the schedules"
         if self.unkillable:
             said += "; none was killed, since they are threads of one process"
         if self.astray:

@@ -43,6 +43,9 @@ def linearizable(run: Run) -> str | None:
 def _is_unexplained(operation: Operation) -> bool:
     if operation.error is None or operation.actual is not None:
         return False
-    # A change that raises, or bad input, is the caller's matter: it failed as it should.
-    reading = operation.kind in ("get", "load")
-    return reading or operation.outcome == "unknown" or operation.error == "StorageUnavailableError"
+    # A change that raises, and bad input, are the caller's matter: it failed as it should.
+    return (
+        operation.kind in ("get", "load")
+        or operation.outcome == "unknown"
+        or operation.error in ("CorruptStorageError", "StorageUnavailableError")
+    )

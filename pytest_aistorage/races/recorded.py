@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..capabilities import Capability
-from .history import History, Operation, Part
+from .history import Fault, History, Operation, Part
 from .recording import RecordingStorage
 from .seams import Pause, Seams, Watch
 
@@ -104,11 +104,12 @@ class Recording:
         found: frozenset[Capability] = getattr(self.storage, "capabilities", frozenset())
         return found
 
-    def finished(self, operations: Sequence[Operation]) -> History:
+    def finished(self, operations: Sequence[Operation], faults: Sequence[Fault] = ()) -> History:
         """Read what is left of all the models, and return the history of everything.
 
         Args:
             operations: the clients'.
+            faults: what was done to them.
         """
         known = named_in([*self.storage.operations, *operations])
         for name in sorted(known):
@@ -120,7 +121,7 @@ class Recording:
         else:
             offsets = self._checked_offsets(told)
             told = [_shifted(one, offsets) for one in told]
-        return History(sorted(told, key=lambda one: one.called))
+        return History(sorted(told, key=lambda one: one.called), faults)
 
     def _look(self, name: str | None) -> None:
         with contextlib.suppress(Exception):  # whatever it is, it is recorded
