@@ -65,6 +65,10 @@ class Fsyncs:
         """Let the fsyncs that are held pass, and all that follow."""
         self._command("release")
 
+    def sync(self) -> None:
+        """Take for durable what is in the files now, as if the operating system had written it all meanwhile."""
+        self._command("sync")
+
     def count(self) -> FsyncCount:
         """Return how many have passed, and how many are held."""
         return FsyncCount(*self._command("count"))
@@ -102,7 +106,7 @@ class WatchedDirectory:
             )
         self._watcher = Watcher(control)
         self.fsyncs = Fsyncs(self._command)
-        self._command("sync")
+        self.fsyncs.sync()
 
     def joining(self, opener: Callable[[], Any]) -> Callable[[], Any]:
         """Return an opener that lets the process in which it is first called join, and then opens.

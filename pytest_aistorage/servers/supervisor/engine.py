@@ -181,6 +181,10 @@ class ProcessEngine:
         """Let those that are held pass, and all that follow."""
         self._watched().command("release")
 
+    def sync_fsyncs(self) -> None:
+        """Take for durable what is in the files now."""
+        self._watched().command("sync")
+
     def count_fsyncs(self) -> tuple[int, int]:
         """How many have passed since the first start, and how many are held."""
         passed, held = self._watched().command("count")

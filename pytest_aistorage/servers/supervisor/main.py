@@ -12,7 +12,7 @@ from .wire import receive, send
 __all__ = ["Engine", "detach", "main", "supervise"]
 
 _COMMANDS = ("kill", "stop", "restart", "pause", "resume")
-_POWER_COMMANDS = ("cut_power", "hold_fsyncs", "release_fsyncs", "count_fsyncs")
+_POWER_COMMANDS = ("cut_power", "hold_fsyncs", "release_fsyncs", "sync_fsyncs", "count_fsyncs")
 
 
 class Engine(Protocol):
