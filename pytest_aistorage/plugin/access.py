@@ -116,12 +116,28 @@ def private(request: pytest.FixtureRequest, kind: str) -> Iterator[PrivateServer
     run = state.needed_run()
     name = server_name(state.settings.only or state.settings.backends, kind)
     try:
-        server = private_server(ServerSpec.parse(name), run.server_options)
+        server = private_server(ServerSpec.parse(name), run.server_options, **_server_options(request))
     except ServerUnavailableError as error:
         run.unavailable(name, error)
+    except UnsupportedOperationError as error:
+        pytest.skip(str(error))
     run.record.used[name] += 1
     with server:
         yield server
+
+
+def _server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What the test's marker says about its private servers; nothing without one."""
+    marker = request.node.get_closest_marker("ai_storage_server")
+    if marker is None:
+        return {}
+    unknown = set(marker.kwargs) - {"durable", "settings", "power"}
+    if marker.args or unknown:
+        raise pytest.UsageError(
+            "@pytest.mark.ai_storage_server takes durable=, settings= and power=, not "
+            f"{', '.join([*map(repr, marker.args), *sorted(unknown)])}"
+        )
+    return dict(marker.kwargs)
 
 
 def _no_choice(fixture: str) -> pytest.UsageError:
