@@ -205,4 +205,6 @@ def _integer(line: Mapping[str, Any], name: str) -> int:
     value = line.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name} must be an integer, not {value!r}")
+    if not -(2**63) <= value < 2**63:  # nanoseconds in a float would overflow, far beyond any clock
+        raise ValueError(f"{name} must be a 64-bit integer")
     return value

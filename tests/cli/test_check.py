@@ -50,6 +50,26 @@ def test_violation_as_json(check):
     assert len(found["violations"][0]["operations"]) == 3
 
 
+def test_page_is_written_beside_the_answer(check, tmp_path):
+    """The answer and the status are the same; the text names the page, and JSON stays JSON."""
+    page = tmp_path / "race.html"
+    done = check([FIRST, NEW, STALE], "--html", str(page))
+    assert done.returncode == 1
+    assert f"Timeline: {page.as_uri()}" in done.stdout
+    assert "was replaced" in page.read_text(encoding="utf-8")
+    page.unlink()
+    assert json.loads(check([FIRST], "--json", "--html", str(page)).stdout)["verdict"] == "linearizable"
+    assert "Linearizable" in page.read_text(encoding="utf-8")
+
+
+def test_page_that_can_not_be_written_is_said(check, tmp_path):
+    """A directory that is not there: one line, and status 2."""
+    done = check([FIRST], "--html", str(tmp_path / "away" / "race.html"))
+    assert done.returncode == 2
+    assert "the page can't be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_budget_that_runs_out_has_a_status_of_its_own(check):
     """UNKNOWN is 3: neither passed nor a violation."""
     done = check([Operation(n, "delete", "m", 0, 9) for n in range(3)], "--steps", "0")

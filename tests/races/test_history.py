@@ -45,6 +45,7 @@ def test_history_of_others_needs_few_fields(tmp_path):
         ('{"history": 9}', "format 9 is not known"),
         ('{"process": 0, "kind": "get"}', "called is missing"),
         ('{"process": 0, "kind": "get", "called": 1.5}', "called must be an integer"),
+        (f'{{"process": 0, "kind": "get", "called": {10**400}}}', "called must be a 64-bit integer"),
         ('{"process": 0, "kind": "get", "called": 1, "colour": 2}', "'colour'"),
         ('{"process": 0, "kind": "read", "called": 1}', "kind 'read'"),
         ('{"process": 0, "kind": "get", "called": 5, "returned": 4}', "returned before it was called"),

@@ -10,11 +10,12 @@ from ..history import History, Operation
 from ..wording import label_of, mark_of, nearest, numbers_of, seen_by, shows_values, span_of
 from .escaping import escaped
 from .faults import bands_of
-from .lanes import Bar, lanes_svg
+from .lanes import WIDTH, Bar, lanes_svg
 
 __all__ = ["kinds_of", "milliseconds", "table_of", "violation_image", "violation_svg"]
 
 _MOST = 60  # operations that are drawn of a violation that takes a model's whole history
+_MARGIN = 12.0  # around a picture that is a file
 
 
 def violation_svg(violation: Violation, history: History, numbers: Mapping[int, int] | None = None) -> str:
@@ -32,7 +33,7 @@ def violation_svg(violation: Violation, history: History, numbers: Mapping[int, 
     clients = len({operation.process for operation in operations})
     said = (
         f"{violation.anomaly} on {violation.model_name}: {len(operations)} operations of {clients} "
-        f"client{'s' * (clients != 1)}. {violation.why}. The table below says the same."
+        f"client{'s' * (clients != 1)}. {violation.why}."
     )
     return lanes_svg(
         bars,
@@ -44,16 +45,16 @@ def violation_svg(violation: Violation, history: History, numbers: Mapping[int, 
 
 def violation_image(violation: Violation, history: History) -> str:
     """Return the timeline of a violation as an SVG file of its own, light and dark as who looks at it prefers."""
-    style = files(__package__).joinpath("timeline.css").read_text(encoding="utf-8")
+    here = files(__package__)
+    style = "".join((here / name).read_text(encoding="utf-8") for name in ("palette.css", "timeline.css"))
     svg = violation_svg(violation, history)
-    namespace = '<svg xmlns="http://www.w3.org/2000/svg" '
-    head, rest = svg.split(">", 1)
-    page = '<rect class="page" x="-12" y="-12" width="100%" height="100%" rx="10"/>'
-    _, _, width, height = head.split('viewBox="')[1].split('"')[0].split()
-    wide, high = float(width) + 24, float(height) + 24
-    head = head.replace(f'viewBox="0 0 {width} {height}"', f'viewBox="-12 -12 {wide:g} {high:g}"')
-    head = head.replace(f'width="{width}" height="{height}"', f'width="{wide:g}" height="{high:g}"')
-    return f"{head.replace('<svg ', namespace, 1)}><style>\n{style}</style>{page}{rest}\n"
+    height = float(svg.split(' height="', 1)[1].split('"', 1)[0])
+    size = f'width="{WIDTH + 2 * _MARGIN:g}" height="{height + 2 * _MARGIN:g}"'
+    inner = svg.replace("<svg ", f'<svg x="{_MARGIN:g}" y="{_MARGIN:g}" ', 1)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline" {size}>\n<style>\n{style}</style>\n'
+        f'<rect class="page" x="0" y="0" {size} rx="10"/>\n{inner}\n</svg>\n'
+    )
 
 
 def _bar(

@@ -85,14 +85,17 @@ const overview = (figure, data) => {
           if (previous && previous[3] === y) previous[2] = Math.min(previous[2], left); // others' clients may do two things
           words.push([i, left, right, y]);
         }
-        if (marked.has(i)) add("marked", left - 1, right + 1, y - 1, high + 2);
+        if (marked.has(i)) {
+          add("marked", left - 1, right + 1, y - 1, high + 2);
+          (pieces.flag ??= []).push(`M${((left + right) / 2 - 4).toFixed(1)} ${top - 9}h8l-4 7z`);
+        }
         if (i === chosen) add("chosen", left - 2, right + 2, y - 2, high + 4);
       }
       for (const [key, piece] of Object.entries(last)) add(key, ...piece, y, high);
     });
     const order = ["read", "change", "pending", "failed", "unknown"];
     drawn.replaceChildren(
-      ...[...order.map((kind) => `${kind} other`), ...order, "marked", "chosen"].filter((kind) => pieces[kind]).map((kind) => element("path", { class: kind, d: pieces[kind].join("") })),
+      ...[...order.map((kind) => `${kind} other`), ...order, "marked", "flag", "chosen"].filter((kind) => pieces[kind]).map((kind) => element("path", { class: kind, d: pieces[kind].join("") })),
       ...words.map(([i, left, right, y]) => {
         const begin = Math.max(left, 0) + 4;
         const room = Math.floor((Math.min(right, width) - begin - 3) / LETTER);

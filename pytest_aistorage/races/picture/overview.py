@@ -117,7 +117,7 @@ def _svg(
         for band in bands_of(history.faults)
     ]
     high = lane_height(len(processes))
-    top = bands_svg(spans, PLOT, 0)[1] + 8
+    top = bands_svg(spans, PLOT, 0)[1] + 10
     foot = top + len(processes) * (high + _GAP)
     tops = {process: top + number * (high + _GAP) for number, process in enumerate(processes)}
     beds = "".join(
@@ -164,7 +164,7 @@ def _paths(
     marked: set[tuple[int, int]],
 ) -> dict[str, str]:
     """One path for each kind; operations that touch each other there are one piece: the width bounds its length."""
-    kinds = ("read", "change", "pending", "failed", "unknown", "marked")
+    kinds = ("read", "change", "pending", "failed", "unknown", "marked", "flag")
     pieces: dict[str, list[str]] = {kind: [] for kind in kinds}
     last: dict[tuple[str, int], tuple[float, float]] = {}
     ordered: list[tuple[str, int, float, float]] = []
@@ -186,6 +186,8 @@ def _paths(
     for kind, process, left, right in ordered:
         top, height = tops[process], high
         if kind == "marked":
+            # A flag above all lanes: a frame as narrow as this would be overlooked.
+            pieces["flag"].append(f"M{(left + right) / 2 - 4:.1f} {min(tops.values()) - 9:g}h8l-4 7z")
             left, right, top, height = left - 1, right + 1, top - 1, high + 2
         pieces[kind].append(f"M{left:.1f} {top:g}h{right - left:.1f}v{height:g}h{left - right:.1f}z")
     return {kind: "".join(pieces[kind]) for kind in kinds}
