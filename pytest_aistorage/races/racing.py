@@ -176,7 +176,7 @@ class Racing:
                 f"P{first.client + 1}: {first.error}\n{first.trace}"
             )
         elif not result.check:
-            problem = describe(result.check, result.history, name=self._name)
+            problem = describe(result.check, result.history, name=self._name, balance=balance)
             if Capability.LINEARIZABLE not in result.capabilities:
                 problem += (
                     f"\n{self._name or 'The storage'} does not declare LINEARIZABLE. To race only on storages that "
