@@ -263,8 +263,9 @@ def _legend(kinds: Collection[str]) -> str:
         for kind, words in _LEGEND.items()
         if kind in kinds
     ]
-    arrow = '<path class="link" d="M2 6H20m-5 -4l5 4l-5 4"/>'
-    items.append(_entry("lanes", arrow, "saw, or started from, what was written"))
+    if "link" in kinds:
+        arrow = '<path class="link" d="M2 6H20m-5 -4l5 4l-5 4"/>'
+        items.append(_entry("lanes", arrow, "saw, or started from, what was written"))
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 

@@ -193,7 +193,7 @@ def span_of(operations: Sequence[Operation]) -> tuple[int, int]:
 
 def duration(nanoseconds: int) -> str:
     """Return a time in the unit that suits it: ``0.67 ms``, ``0.09 s``."""
-    if nanoseconds >= 10_000_000:
+    if nanoseconds >= 50_000_000:
         return f"{nanoseconds / 1e9:.2f} s"
     return f"{nanoseconds / 1e6:.2f} ms" if nanoseconds >= 10_000 else f"{nanoseconds / 1e3:.2f} µs"
 

@@ -49,6 +49,12 @@ Timeline: file:///tmp/race.html"""
     )
 
 
+def test_common_base_may_be_nothing():
+    """Two first saves that both got version 1 started from nothing, which is no version."""
+    both = [Operation(n, "save", "m", n, 9 + n, version=1, base=0) for n in range(2)]
+    assert "Why: both started from nothing; no order of the two gives v1 to both." in told(both)
+
+
 def test_losses_are_those_of_the_balance():
     """Where it is known what was kept, that is said instead of the least that follows from the versions."""
     kept = Balance(attempted=9, acknowledged=9, kept=2, duplicates=1, unknown=0, unreadable="torn")

@@ -102,7 +102,9 @@ def check_versions(operations: Sequence[Operation], *, partial: bool = False) ->
 
 def _duplicate(one: Operation, other: Operation) -> Witness:
     first, second = sorted((one, other), key=lambda operation: operation.called)
-    started = "" if first.base is None or first.base != second.base else f"both started from v{first.base}; "
+    started = ""
+    if first.base is not None and first.base == second.base:
+        started = f"both started from {f'v{first.base}' if first.base else 'nothing'}; "
     return Witness(
         rule="duplicate",
         operations=(first, second),

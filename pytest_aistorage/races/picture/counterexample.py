@@ -79,8 +79,12 @@ def _bar(
 
 
 def kinds_of(violation: Violation) -> set[str]:
-    """Return the kinds of operations that `violation_svg` draws apart: its legend."""
-    return {kind for operation in nearest(violation, _MOST) for kind in _kinds(operation, violation)}
+    """Return what `violation_svg` draws apart: the kinds of operations, and ``link``, if there is one."""
+    operations = nearest(violation, _MOST)
+    kinds = {kind for operation in operations for kind in _kinds(operation, violation)}
+    if any(seen_by(one, other) for one in operations for other in operations):
+        kinds.add("link")
+    return kinds
 
 
 def _kinds(operation: Operation, violation: Violation) -> Iterator[str]:

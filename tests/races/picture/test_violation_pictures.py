@@ -10,7 +10,12 @@ import pytest
 from page_reader import Page
 
 from pytest_aistorage.races import Fault, History, Operation, Verdict, check_linearizable
-from pytest_aistorage.races.picture.counterexample import table_of, violation_image, violation_svg
+from pytest_aistorage.races.picture.counterexample import (
+    kinds_of,
+    table_of,
+    violation_image,
+    violation_svg,
+)
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -57,6 +62,13 @@ def test_picture_shows_what_the_text_does():
     assert svg.count('class="link"') == 2
     assert [one.find("text").text for one in groups(svg, "fault")] == ["pause of server"]
     assert "both started from v8" in ElementTree.fromstring(svg).get("aria-label")
+
+
+def test_legend_is_of_what_is_drawn():
+    """It names no kind of operation that is not in the picture, and lines only where there is one."""
+    assert kinds_of(found_in(LOST)) == {"change", "offender", "context", "link"}
+    two = History([Operation(n, "save", "m", 0, 9, version=1) for n in range(2)])
+    assert kinds_of(found_in(two)) == {"change", "offender"}
 
 
 def test_table_says_the_same():
