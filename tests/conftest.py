@@ -8,6 +8,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pytest_aistorage.conformance.excuses import excuse_in
+
 pytest_plugins = ["pytester"]
 
 # A busy machine is no fault of what is tested: no deadline, and no complaint about slow generation.
@@ -28,9 +30,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if not reason.removeprefix("Skipped: ").startswith(
-            ("not applicable:", "inconclusive:", "deviation:")
-        ):
+        if excuse_in(reason.removeprefix("Skipped: ")) is None:
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} was skipped, which is a failure in CI: {reason}"
     return report

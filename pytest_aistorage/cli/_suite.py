@@ -18,12 +18,11 @@ from xml.etree import ElementTree
 import pytest
 
 from ..conformance import factories
+from ..conformance.excuses import EXCUSES, excuse_in
 
 __all__ = ["Result", "Suite", "environment", "quickest_place"]
 
 _SUITE = Path(factories.__file__).with_name("test_conformance.py")
-# What a skipped contract test's reason begins with, where it is no test that should have run.
-_EXCUSED = ("not applicable", "inconclusive", "deviation")
 # What would load other plugins, give arguments that nobody gave here, or ask for backends that are not tested here.
 _FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER", "AI_STORAGE_REQUIRE")
 _MEMORY = "/dev/shm"  # a file system in memory on Linux; in a container perhaps of a few megabytes
@@ -167,11 +166,11 @@ class Suite:
                     counts["passed"] += 1
                 else:
                     said = skipped.get("message", "")
-                    excuse = said.partition(":")[0]
-                    counts[excuse if excuse in _EXCUSED else "skipped"] += 1
-                    if excuse not in _EXCUSED:
+                    excused = excuse_in(said)
+                    counts["skipped" if excused is None else excused[0]] += 1
+                    if excused is None:
                         reason = reason or said
-        order = ("failed", "passed", "skipped", *_EXCUSED)
+        order = ("failed", "passed", "skipped", *EXCUSES)
         # A test that failed may have failed once more when its fixtures were torn down.
         failed = list(dict.fromkeys(failed))
         counts["failed"] = len(failed)

@@ -286,15 +286,14 @@ def _description(opener: Callable[[], Any]) -> dict[str, str | None]:
 
 def _judged(test: _Test) -> tuple[Status, str]:
     """The status of a test, and the reason of what is not passed."""
+    from ..conformance.excuses import excuse_in
     from ..conformance.report.results import Status
 
     if test.failures:
         return Status.FAILED, "\n\n".join(test.failures)
     if test.skipped is not None:
-        for status in (Status.NOT_APPLICABLE, Status.INCONCLUSIVE, Status.DEVIATION):
-            if test.skipped.startswith(f"{status}: "):
-                return status, test.skipped.removeprefix(f"{status}: ")
-        return Status.SKIPPED, test.skipped
+        found = excuse_in(test.skipped)
+        return (Status.SKIPPED, test.skipped) if found is None else (Status(found[0]), found[1])
     if not test.called:
         return Status.SKIPPED, "did not end: the run was broken off"
     deviation = test.facts.get("deviation")

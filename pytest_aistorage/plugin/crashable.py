@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from ..capabilities import Capability
+from ..conformance.excuses import INCONCLUSIVE, excused
 from ..errors import ServerUnavailableError
 from ..registry import open_storage
 from ..servers.base import ServerSpec
@@ -62,11 +63,12 @@ def crashable_store(config: pytest.Config, opener: object) -> Iterator[Crashable
         return
     spec, options = ServerSpec.parse(backend), state_of(config).needed_run().server_options
     if "url" in options.providers_of(spec) and options.url_of(spec) is not None:
-        pytest.skip(f"inconclusive: the {backend} server was given by URL, and somebody else's is not killed")
+        why = f"the {backend} server was given by URL, and somebody else's is not killed"
+        pytest.skip(excused(INCONCLUSIVE, why))
     durable = Capability.SURVIVES_SERVER_CRASH in (declared(backend) or ())
     try:
         server = private_server(spec, options, durable=durable)
     except ServerUnavailableError as error:
-        pytest.skip(f"inconclusive: there is no server to kill: {' '.join(str(error).split())}")
+        pytest.skip(excused(INCONCLUSIVE, f"there is no server to kill: {' '.join(str(error).split())}"))
     with server:
         yield CrashableStore(server)

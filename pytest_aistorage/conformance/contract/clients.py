@@ -14,10 +14,11 @@ from ...capabilities import Capability
 from ...errors import AIStorageError
 from ...storage import AIStorage
 from .. import effort
+from ..excuses import DEVIATION, INCONCLUSIVE, NOT_APPLICABLE, excused
 from . import patience
 from .deviations import deviation_of
 
-__all__ = ["Clients", "ContractBase", "Opener", "inconclusive", "not_applicable", "requires"]
+__all__ = ["Clients", "ContractBase", "Opener", "inapplicable", "inconclusive", "not_applicable", "requires"]
 
 Opener = Callable[[], AIStorage]
 """Opens one more client of the same store. Picklable where the store is shared between processes."""
@@ -118,10 +119,10 @@ def not_applicable(test: Callable[..., Any], declared: frozenset[Capability]) ->
     """
     missing = sorted(c.name for c in getattr(test, "aistorage_requires", frozenset()) - declared)
     if missing:
-        return f"not applicable: the storage does not declare {', '.join(missing)}"
+        return excused(NOT_APPLICABLE, f"the storage does not declare {', '.join(missing)}")
     unless = getattr(test, "aistorage_unless", None)
     if unless in declared:
-        return f"not applicable: the storage declares {unless.name}"
+        return excused(NOT_APPLICABLE, f"the storage declares {unless.name}")
     return None
 
 
@@ -131,7 +132,16 @@ def inconclusive(reason: str) -> NoReturn:
     Args:
         reason: why, and what would make it conclusive.
     """
-    pytest.skip(f"inconclusive: {reason}")
+    pytest.skip(excused(INCONCLUSIVE, reason))
+
+
+def inapplicable(reason: str) -> NoReturn:
+    """End a contract test that turns out to be about something that the storage does not have.
+
+    Args:
+        reason: what it is.
+    """
+    pytest.skip(excused(NOT_APPLICABLE, reason))
 
 
 class ContractBase:
@@ -176,6 +186,6 @@ class ContractBase:
         if (reason := deviation_of(self, name, request.function)) is not None:
             facts["deviation"] = reason
             if name in self.deviations:
-                pytest.skip(f"deviation: {reason}")
+                pytest.skip(excused(DEVIATION, reason))
         if (reason := not_applicable(request.function, clients.capabilities)) is not None:
             pytest.skip(reason)

@@ -12,7 +12,7 @@ from ...errors import StorageUnavailableError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
 from .checks import check_names, check_same, check_unchanged, found, shown
-from .clients import Clients, ContractBase, requires
+from .clients import Clients, ContractBase, inapplicable, requires
 from .describing import health_of
 
 __all__ = ["ClosingContract"]
@@ -105,7 +105,7 @@ class ClosingContract(ContractBase):
         """A storage is a context manager: it gives itself, closes at the end, and lets exceptions through."""
         storage = clients.open()
         if not hasattr(storage, "__enter__"):
-            pytest.skip("not applicable: the storage is no context manager, which its callers would need")
+            inapplicable("the storage is no context manager, which its callers would need")
         with storage as entered:
             assert entered is storage, (
                 f"`with storage as entered` gives {entered!r}, expected the storage itself"

@@ -25,7 +25,7 @@ from ..hosting import Hosted
 from ..pool import clients_of, shared_pool
 from ..sockets import Sockets
 from ..steps import Steps, Told
-from .clients import Clients, ContractBase, inconclusive, requires
+from .clients import Clients, ContractBase, inapplicable, inconclusive, requires
 from .elsewhere import has_server
 from .hooks import Crashable
 from .killing import BATCH_CRASHES, CRASHES, PATIENCE, Crash, crashes, reading, writing_on
@@ -90,7 +90,7 @@ class CrashContract(ContractBase):
         if ai_storage_crashable is None:
             if has_server(clients):
                 _rests_on_the_declaration("no server may be killed here")
-            pytest.skip("not applicable: the storage has no server that a client could outlive")
+            inapplicable("the storage has no server that a client could outlive")
         _crash_server(ai_storage_crashable, _check_errors)
 
     @requires(Capability.SURVIVES_POWER_LOSS)

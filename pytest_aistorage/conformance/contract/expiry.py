@@ -14,7 +14,7 @@ from ...errors import InvalidProgressError, UnsupportedOperationError, VersionCo
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
 from .checks import check_names, check_same, found, moment, refused
-from .clients import Clients, ContractBase, requires
+from .clients import Clients, ContractBase, inapplicable, requires
 from .ways import WAYS_IN, given_to_change
 
 __all__ = ["ExpiryContract"]
@@ -73,7 +73,7 @@ class ExpiryContract(ContractBase):
     def test_expire_now_is_refused(self, storage: AIStorage) -> None:
         """Where EXPIRY is not declared, expire_now raises UnsupportedOperationError and the record stays."""
         if not hasattr(storage, "expire_now"):
-            pytest.skip("not applicable: the storage has no expire_now, which only EXPIRY asks for")
+            inapplicable("the storage has no expire_now, which only EXPIRY asks for")
         storage.save_progress(_M)
         with refused(UnsupportedOperationError, "expire_now without EXPIRY"):
             storage.expire_now("m")

@@ -16,7 +16,7 @@ from ...storage import AIStorage
 from .. import strategies
 from ..machine import Disagreement, check_sequences
 from .checks import difference, explore
-from .clients import Clients, ContractBase
+from .clients import Clients, ContractBase, inapplicable
 from .hooks import RawReader
 
 __all__ = ["RawContract"]
@@ -27,7 +27,7 @@ _M = AIProgress(model_name="m", mse=0.5, accuracy=0.25, training_samples=7, meta
 def _reader(raw: RawReader | None) -> RawReader:
     """The author's raw reads; a test that needs them does not apply where there are none."""
     if raw is None:
-        pytest.skip("not applicable: the author supplies no raw reads (fixture ai_storage_raw)")
+        inapplicable("the author supplies no raw reads (fixture ai_storage_raw)")
     return raw
 
 

@@ -20,7 +20,7 @@ from ...errors import ConfigurationError, UnsupportedOperationError
 from ...progress import AIProgress, ProgressQuery
 from ...storage import AIStorage
 from ..factories import reasons_to_withhold
-from .clients import Clients, ContractBase, inconclusive, requires
+from .clients import Clients, ContractBase, inapplicable, inconclusive, requires
 from .elsewhere import has_server, in_another_process
 from .hooks import Crashable
 from .interleavings import BATCH_CASES, CASES, LISTING_CASES
@@ -132,7 +132,7 @@ class UndeclaredContract(ContractBase):
         _require_evidence(self, clients, capability)
         if ai_storage_crashable is None:
             if not has_server(clients):
-                pytest.skip("not applicable: the storage has no server that could crash")
+                inapplicable("the storage has no server that could crash")
             inconclusive("no server may be killed here; supply the fixture ai_storage_crashable")
         with closing(ai_storage_crashable.opener()) as storage:
             saved = [storage.save_progress(record(f"m{number}", 0.5)) for number in range(50)]

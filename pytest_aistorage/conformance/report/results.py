@@ -6,6 +6,8 @@ import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 
+from .. import excuses
+
 __all__ = [
     "SPEC",
     "Backend",
@@ -35,11 +37,11 @@ class Status(enum.StrEnum):
     """It failed, or its setup or teardown did; so does what is expected to fail: a deviation is declared."""
     SKIPPED = "skipped"
     """It did not run: a server was missing, it was deselected, or the run ended before it."""
-    INCONCLUSIVE = "inconclusive"
+    INCONCLUSIVE = excuses.INCONCLUSIVE
     """It ran, and could show neither that a guarantee holds nor that it doesn't."""
-    DEVIATION = "deviation"
+    DEVIATION = excuses.DEVIATION
     """The backend's author has replaced it or left it out, and has written why."""
-    NOT_APPLICABLE = "not applicable"
+    NOT_APPLICABLE = excuses.NOT_APPLICABLE
     """It is about a guarantee that is not declared, or about the lack of one that is."""
 
 
