@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -26,7 +26,7 @@ HARMS: tuple[Harm, ...] = ("kill", "power")
 
 # Seconds from the start of the load to the crash, drawn between these: Redis and InnoDB write to the disk once a
 # second where they don't at each commit, PostgreSQL five times.
-_EARLIEST, _LATEST = 0.3, 1.5
+_MOMENTS = (0.3, 1.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +145,15 @@ def measure(
     runs: int = 5,
     writers: int = 4,
     seed: int = 0,
+    moments: tuple[float, float] = _MOMENTS,
     harms: Sequence[Harm] = HARMS,
     progress: Callable[[Harm, int], None] | None = None,
 ) -> Durability:
     """Crash a store under load, again and again, and compare what was acknowledged with what was kept.
 
-    Each writer is a process that saves a model of its own as fast as it can. At a moment that is drawn between 0.3
-    and 1.5 s the server (where there is none, the writers) gets SIGKILL, or loses its power; then it is started again
-    and asked for the models.
+    Each writer is a process that saves a model of its own as fast as it can. At a moment that is drawn, the server
+    (where there is none, the writers) gets SIGKILL, or loses its power; then it is started again and asked for the
+    models.
 
     Args:
         setting: of the store.
@@ -161,6 +162,7 @@ def measure(
         runs: crashes of each kind.
         writers: how many at once.
         seed: of the moments.
+        moments: between how many seconds after the start they are drawn.
         harms: what is done.
         progress: told of what was done, and how often so far.
 
@@ -187,20 +189,35 @@ def measure(
                     while len(found) < runs and victim.is_whole:
                         drawn = f"{seed}/{setting.backend}/{setting.name}/{harm}/{len(found)}"
                         found.append(
-                            crash_once(victim, harm, pool, writers=setting.writers or writers, seed=drawn)
+                            crash_once(
+                                victim,
+                                harm,
+                                pool,
+                                writers=setting.writers or writers,
+                                seed=drawn,
+                                moments=moments,
+                            )
                         )
                         if progress is not None:
                             progress(harm, len(found))
     return Durability(setting=setting, version=version, losses=losses, not_shown=not_shown)
 
 
-def crash_once(victim: Victim, harm: Harm, pool: ClientPool, *, writers: int = 4, seed: str = "0") -> Loss:
+def crash_once(
+    victim: Victim,
+    harm: Harm,
+    pool: ClientPool,
+    *,
+    writers: int = 4,
+    seed: str = "0",
+    moments: tuple[float, float] = _MOMENTS,
+) -> Loss:
     """Crash a store under load once; the arguments are those of `measure`.
 
     Raises:
         RaceError: a writer failed before the crash.
     """
-    after = Random(seed).uniform(_EARLIEST, _LATEST)
+    after = Random(seed).uniform(*moments)
     # Not below what loses its power: who counts is not on that machine.
     with tempfile.TemporaryDirectory(prefix="aisnotes") as notes:
         work = [Writing(f"{seed}/{number}", str(Path(notes) / str(number))) for number in range(writers)]
@@ -233,26 +250,21 @@ def crash_once(victim: Victim, harm: Harm, pool: ClientPool, *, writers: int = 4
 
 def _kept(victim: Victim, told: Mapping[str, Sequence[int]]) -> tuple[int, str | None]:
     """How much of what was acknowledged is stored; why it can't be read, if so."""
-    kept = 0
     try:
         victim.restart()
-        with closing(open_storage(victim.url)) as storage:
-            for name, versions in told.items():
-                found = storage.get_progress(name)
-                # Nobody else writes it, so its version counts the saves that it was made by.
-                kept += min(len(versions), 0 if found is None else found.version)
+        versions = victim.kept(told)
     except (AIStorageError, ServerUnavailableError) as error:
         victim.is_whole = False
         return 0, str(error)
-    return kept, None
+    # Nobody else writes a writer's model, so its version counts the saves that it was made by.
+    return sum(min(len(told[name]), version) for name, version in versions.items()), None
 
 
 def _victim(setting: Setting, options: ServerOptions, place: Path, *, power: bool) -> Victim:
-    if setting.backend == "sqlite":
-        url = f"sqlite:///{place / 'training.db'}"
-        return FileVictim(place, url, f"SQLite {sqlite3.sqlite_version}", setting.storage, power=power)
-    if setting.backend == "file":
-        url = f"file:///{place / 'training_metrics.json'}"
-        return FileVictim(place, url, "", setting.storage, power=power)
+    if setting.backend in ("sqlite", "file"):
+        name = "training.db" if setting.backend == "sqlite" else "training_metrics.json"
+        opener = functools.partial(open_storage, f"{setting.backend}:///{place / name}", **setting.storage)
+        version = f"SQLite {sqlite3.sqlite_version}" if setting.backend == "sqlite" else "JSON file"
+        return FileVictim(place, opener, version, power=power)
     spec = ServerSpec.parse(setting.backend)
     return ServerVictim(spec, options, setting.settings, setting.storage, power=power)

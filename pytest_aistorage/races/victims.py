@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -31,13 +31,11 @@ class Victim(ABC):
 
     Attributes:
         opener: opens one more client; picklable, and to be called in a process of the client's own.
-        url: of the store.
         version: of the server or library: ``"PostgreSQL 17.2"``.
         is_whole: whether it may be crashed once more; one that could not be read afterwards may not.
     """
 
     opener: Callable[[], AIStorage]
-    url: str
     version: str
     is_whole: bool = True
 
@@ -56,6 +54,20 @@ class Victim(ABC):
         Raises:
             ServerUnavailableError: it does not start on that.
         """
+
+    def kept(self, model_names: Iterable[str]) -> dict[str, int]:
+        """Return the version that is stored of each model, 0 of those that are not there.
+
+        Raises:
+            AIStorageError: it can't be read.
+        """
+        with closing(self._open()) as storage:
+            found = {name: storage.get_progress(name) for name in model_names}
+        return {name: 0 if record is None else record.version for name, record in found.items()}
+
+    @abstractmethod
+    def _open(self) -> AIStorage:
+        """Open a client in this process."""
 
     @abstractmethod
     def close(self) -> None:
@@ -96,8 +108,8 @@ class ServerVictim(Victim):
         try:
             self.version = self._server.version
             # Not through the proxy, which runs in this process: it would slow down those who write.
-            self.url = self._server.direct(self._server.create_database())
-            self.opener = functools.partial(open_storage, self.url, **storage)
+            url = self._server.direct(self._server.create_database())
+            self.opener = functools.partial(open_storage, url, **storage)
             with closing(self.opener()) as first:
                 first.save_progress(AIProgress(model_name=_SETTLED, mse=0.0))
             # What was made once, long before, is on the disk: of a table that is gone nobody could tell what it had.
@@ -121,6 +133,9 @@ class ServerVictim(Victim):
         """Start the server again."""
         self._server.restart()
 
+    def _open(self) -> AIStorage:
+        return self.opener()
+
     def close(self) -> None:
         """End the server, and remove its data."""
         self._server.close()
@@ -131,9 +146,8 @@ class FileVictim(Victim):
 
     Args:
         directory: an empty one.
-        url: of the store in it.
+        opener: opens a client of the store in it; picklable.
         version: the library's.
-        storage: options of the storage.
         power: whether it is to be able to lose its power.
 
     Raises:
@@ -141,12 +155,11 @@ class FileVictim(Victim):
     """
 
     def __init__(
-        self, directory: Path, url: str, version: str, storage: Mapping[str, Any], *, power: bool
+        self, directory: Path, opener: Callable[[], AIStorage], version: str, *, power: bool
     ) -> None:
-        self.url = url
         self.version = version
-        self.opener = functools.partial(open_storage, url, **storage)
-        with closing(self.opener()) as first:
+        self.opener = self._plain = opener
+        with closing(opener()) as first:
             first.save_progress(AIProgress(model_name=_SETTLED, mse=0.0))
         self._directory = WatchedDirectory(directory) if power else None
         if self._directory is not None:
@@ -168,6 +181,17 @@ class FileVictim(Victim):
 
     def restart(self) -> None:
         """Nothing: the next client opens it."""
+
+    def kept(self, model_names: Iterable[str]) -> dict[str, int]:
+        """As `Victim.kept`."""
+        found = super().kept(model_names)
+        # This process has not joined: whatever it did on the way (SQLite copies its log back) was seen by nobody.
+        if self._directory is not None:
+            self._directory.fsyncs.sync()
+        return found
+
+    def _open(self) -> AIStorage:
+        return self._plain()
 
     def close(self) -> None:
         """Watch it no more."""

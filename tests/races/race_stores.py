@@ -31,6 +31,21 @@ class RenameStorage(FileStorage):
         os.replace(unfinished, real)
 
 
+class FsyncStorage(RenameStorage):
+    """The same, and the new file is on the disk before it takes the old one's name."""
+
+    def _write(self, records: Any) -> None:
+        real = self._path
+        unfinished = self._path = real.with_name(f"{real.name}.{os.getpid()}")
+        try:
+            FileStorage._write(self, records)
+        finally:
+            self._path = real
+        with open(unfinished) as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, real)
+
+
 class FlockStorage(RenameStorage):
     """The same under one lock from the read to the write: loses nothing."""
 
