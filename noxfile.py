@@ -63,6 +63,29 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Race every workload for ten minutes on each backend while its server is killed, paused and cut off."""
+    session.install("-e", ".[test]")
+    seed = secrets.randbelow(2**31)
+    session.log(f"SOAK_SEED={seed}")
+    session.run(
+        *("pytest", "-n", "2", "-rP", "tests/races/test_soak.py"),
+        *session.posargs,
+        env={"SOAK_SECONDS": "600", "SOAK_SEED": str(seed)},
+    )
+
+
+@nox.session
+def races(session: nox.Session) -> None:
+    """Run the tests of races fifty times in a row; the first failure ends it."""
+    session.install("-e", ".[test]")
+    started = time.monotonic()
+    for number in range(1, 51):
+        session.run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/races", *session.posargs)
+        session.log(f"{number} of 50 runs green after {time.monotonic() - started:.0f} s")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Serve the documentation while it is being written."""
     session.install("-e", ".[docs]")
