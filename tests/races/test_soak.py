@@ -99,4 +99,4 @@ def test_no_violation_under_faults(pool, store):
     assert acknowledged > 0, told
     assert overlapping > 0
     assert (injected > 0) == (faults is not None)
-    print("\n".join(told))  # noqa: T201  # of a long run one wants to see what it has shown
+    print("\n".join(told))  # of a long run one wants to see what it has shown
