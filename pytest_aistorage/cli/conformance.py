@@ -110,7 +110,7 @@ def command(
         arguments += ["-p", "xdist.plugin", "-n", processes]
     own = not is_built_in(backend)
     with (
-        tempfile.TemporaryDirectory(prefix="aistorage-", dir=quickest_place() if own else None) as name,
+        tempfile.TemporaryDirectory(prefix="aistorage-suite-", dir=quickest_place() if own else None) as name,
         environment(Path(name), stores=own),
     ):
         check(backend, capabilities, Path(name))

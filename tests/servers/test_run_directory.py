@@ -41,16 +41,17 @@ def test_a_sweep_removes_what_is_stale_and_nothing_else(data_dir: Path) -> None:
     stale = Path(done.stdout.strip())
     assert stale.parent == data_dir
     young = data_dir / "aistorage-00000000"
-    foreign = data_dir / "aistorage-notes"
-    for place in (young, foreign):
+    foreign = [data_dir / "aistorage-notes", data_dir / "aistorage-7y3w6ies", data_dir / "00000000"]
+    for place in (young, *foreign):
         place.mkdir()
-    os.utime(foreign, (0, 0))
+    for place in foreign:
+        os.utime(place, (0, 0))
     assert stale.exists()
     sweep([str(data_dir), "/nonexistent"])
     assert not stale.exists()
     assert Path(used).exists()
     assert young.exists()
-    assert foreign.exists()
+    assert all(place.exists() for place in foreign)
     os.utime(young, (0, 0))
     os.close(alive)
     sweep([str(data_dir)])

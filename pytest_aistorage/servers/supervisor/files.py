@@ -75,8 +75,9 @@ def sweep(roots: Iterable[str]) -> None:
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    if not name.startswith(PREFIX) or len(name) != len(PREFIX) + _HEX:
+    number = entry.name.removeprefix(PREFIX)
+    # The digits of `make_base`; letters in their place may be anybody's, tempfile's for one.
+    if number == entry.name or len(number) != _HEX or not set(number) <= set("0123456789abcdef"):
         return False
     try:
         found = entry.stat(follow_symlinks=False)
