@@ -56,7 +56,7 @@ def subject_of(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Calla
     def make(name: str) -> Subject:
         if name == "file":
             subject = Subject.of_files(name, tmp_path, FileStorage)
-        elif name in SERVERS:
+        elif name.partition("@")[0] in SERVERS:
             subject = Subject.of_url(name, request.getfixturevalue("server_url")(name))
         else:
             subject = Subject.of_url(
