@@ -224,6 +224,8 @@ def _violation(violation: Violation, place: int, history: History, numbers: Mapp
 
 def _run(overview: Overview) -> str:
     left_out = "".join(f'<p class="note">{escaped(sentence)}</p>' for sentence in overview.left_out)
+    if overview.whole is not None:
+        left_out += f'<figure><div class="scroll high">{overview.whole}</div></figure>'
     search = '<label>model <input type="search" autocomplete="off" size="12"></label>'
     return f"""<section>
 <h2>The whole run</h2>

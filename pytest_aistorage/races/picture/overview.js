@@ -134,7 +134,8 @@ const overview = (figure, data) => {
     `outcome ${["ok", "failed", "unknown"][data.code[i] & 3]}${marked.has(i) ? `; belongs to violation ${marked.get(i)}` : ""}`,
   ].join("\n");
   const say = (from, to) => `${milliseconds(from)} to ${milliseconds(to)}`;
-  const view = zooming(figure, svg, 0, data.end || 1, Math.min(data.end || 1, 1000), draw, say);
+  const last = Math.max(data.end, data.begin + 1);
+  const view = zooming(figure, svg, data.begin, last, Math.min(last - data.begin, 1000), draw, say);
 
   // What lies within two pixels of a place; the marked first, then the nearest.
   const under = ({ x, y }) => {

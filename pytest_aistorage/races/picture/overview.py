@@ -11,7 +11,7 @@ from ..history import History, Operation
 from ..wording import label_of, numbers_of, span_of
 from .counterexample import milliseconds
 from .escaping import clean
-from .faults import bands_of, bands_svg
+from .faults import Band, bands_of, bands_svg
 from .lanes import LEFT, PLOT, WIDTH
 from .scale import Scale
 
@@ -33,13 +33,15 @@ class Overview:
     """A run to look at.
 
     Attributes:
-        svg: the whole as an SVG element, for a page that has its style.
+        svg: what can be looked around in, as an SVG element for a page that has its style.
         data: what its script needs to show each operation; plain JSON.
+        whole: a picture of all operations, where that would be too many.
         left_out: what is not there, a sentence for each thing.
     """
 
     svg: str
     data: dict[str, Any]
+    whole: str | None
     left_out: tuple[str, ...]
 
 
@@ -59,17 +61,19 @@ def overview_of(history: History, violations: Sequence[Violation]) -> Overview:
         left_out.append(f"Of {everybody} clients, {len(processes)} have a lane.")
         known = set(processes)
         operations = [operation for operation in operations if operation.process in known]
-    svg = _svg(history, operations, processes, marked)
+    whole = None
     if len(operations) > MOST:
+        whole = _svg(history, operations, processes, marked)
         left_out.append(
-            f"Of {len(operations)} operations, the picture of the whole has all; those that can be looked at one by "
-            f"one are {MOST} around the first violation."
+            f"The first picture has all {len(operations)} operations. The second one, to look around in, has {MOST} "
+            f"of them{', around the first violation' if violations else ', from the beginning'}."
         )
         operations = _around(operations, violations)
+    svg = _svg(history, operations, processes, marked)
     data, cut = _data(history, operations, processes, violations)
     if cut is not None:
         left_out.append(f"There is so much that names and words are cut to {cut} letters.")
-    return Overview(svg=svg, data=data, left_out=tuple(left_out))
+    return Overview(svg=svg, data=data, whole=whole, left_out=tuple(left_out))
 
 
 def _place(operation: Operation) -> tuple[int, int]:
@@ -110,11 +114,12 @@ def lane_height(lanes: int) -> float:
 def _svg(
     history: History, operations: Sequence[Operation], processes: Sequence[int], marked: set[tuple[int, int]]
 ) -> str:
-    begin, end = span_of(history.operations)
+    begin, end = span_of(operations)
+    zero = span_of(history.operations)[0]
     scale = Scale((begin, end), PLOT, to_scale=True)
     spans = [
         (band.said, scale.at(band.begin), None if band.end is None else scale.at(band.end))
-        for band in bands_of(history.faults)
+        for band in _bands(history, operations)
     ]
     high = lane_height(len(processes))
     top = bands_svg(spans, PLOT, 0)[1] + 10
@@ -137,7 +142,7 @@ def _svg(
     ticks = "".join(
         f'<g class="tick"><path d="M{PLOT * part / 6:.1f} 0V{foot + 4:g}"/>'
         f'<text x="{PLOT * part / 6:.1f}" y="{foot + 16:g}"{_anchor(part)}>'
-        f"{milliseconds((end - begin) * part / 6)}</text></g>"
+        f"{milliseconds(begin - zero + (end - begin) * part / 6)}</text></g>"
         for part in range(7)
     )
     height = foot + 22
@@ -150,6 +155,16 @@ def _svg(
         f'<g class="ticks">{ticks}</g><g class="drawn">{paths}</g>'
         f'<g class="faults">{bands_svg(spans, PLOT, foot)[0]}</g></svg></svg>'
     )
+
+
+def _bands(history: History, operations: Sequence[Operation]) -> list[Band]:
+    """The faults of a run that fall into the time of some of its operations."""
+    begin, end = span_of(operations)
+    return [
+        band
+        for band in bands_of(history.faults)
+        if band.begin <= end and begin <= (band.begin if band.end is None else band.end)
+    ]
 
 
 def _anchor(part: int) -> str:
@@ -225,7 +240,8 @@ def _data(
     violations: Sequence[Violation],
 ) -> tuple[dict[str, Any], int | None]:
     """Columns, each as short as it can be: a call is counted from the one before."""
-    begin, end = span_of(history.operations)
+    begin = span_of(history.operations)[0]
+    first, last = span_of(operations)
     lanes = {process: lane for lane, process in enumerate(processes)}
     numbers = numbers_of(history)
     models: dict[str, int] = {}
@@ -252,10 +268,11 @@ def _data(
         "label": words[: len(labels)],
         "models": words[len(labels) :],
         "processes": list(processes),
-        "end": end - begin,
+        "begin": first - begin,
+        "end": last - begin,
         "faults": [
             [clean(band.said), band.begin - begin, None if band.end is None else band.end - begin]
-            for band in bands_of(history.faults)
+            for band in _bands(history, operations)
         ],
         "violations": [
             [places[_place(one)] for one in _marked(violation) if _place(one) in places]

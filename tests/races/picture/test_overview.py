@@ -72,7 +72,7 @@ def test_data_has_every_operation():
     assert data["label"][0] == "save a -> v1"
     assert data["violations"] == [[1, 0, 2]]
     assert data["faults"] == [["kill of server, until restart", 3_500, 3_900]]
-    assert data["end"] == 9_000
+    assert (data["begin"], data["end"]) == (0, 9_000)
 
 
 def test_what_touches_is_one_piece():
@@ -82,6 +82,7 @@ def test_what_touches_is_one_piece():
     assert len(paths(found)["change"]) < 1_000
     assert len(found.data["called"]) == 20_000
     assert found.left_out == ()
+    assert found.whole is None
 
 
 def test_violation_of_a_whole_history_marks_its_offender():
@@ -104,9 +105,14 @@ def test_what_is_left_out_is_said(monkeypatch):
     found = overview_of(History(operations), [late])
     assert found.data["number"] == list(range(76, 86))
     assert found.data["violations"] == [[5]]
-    (said,) = found.left_out
-    assert "Of 100 operations" in said
-    assert "10 around the first violation" in said
+    assert (found.data["begin"], found.data["end"]) == (750, 845)
+    assert found.left_out == (
+        "The first picture has all 100 operations. The second one, to look around in, has 10 of them, around the "
+        "first violation.",
+    )
+    assert found.whole is not None
+    assert "100 operations of 5 clients in 0.001 ms" in found.whole
+    assert "10 operations of 5 clients in 0.000 ms" in found.svg
     monkeypatch.setattr(overview, "_LANES", 2)
     found = overview_of(History(operations), [late])
     assert found.data["processes"] == [0, 1]
