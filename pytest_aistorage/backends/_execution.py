@@ -25,7 +25,7 @@ from ..errors import (
 from ..storage import ChangeRaised
 from ._connections import Session, flavour_of, open_session
 from ._schema import Flavour
-from ._sql_errors import Failure, failure_of, is_already_there, is_driver_error
+from ._sql_errors import Failure, failure_of, failure_of_commit, is_already_there, is_driver_error
 from ._statements import Statements
 
 __all__ = ["Executor", "Prepared"]
@@ -98,6 +98,8 @@ class Executor:
                 failure = self._end(session, error, prepared.sql.flavour)
                 if failure is None:
                     raise
+                if transaction and risky:
+                    failure = failure_of_commit(failure, prepared.sql.flavour)
                 if failure is Failure.NO_TABLE and created < 3:
                     created += 1
                     self._create_tables(prepared)
@@ -133,7 +135,18 @@ class Executor:
             if not self._rests:  # closed meanwhile
                 self.close()
         else:
+            self._release(session)
+
+    def _release(self, session: Session) -> None:
+        """Give a session back; what it did is done, even if the connection breaks now."""
+        try:
             session.release()
+        except (
+            Exception
+        ) as error:  # of the statement by which an engine that is not ours gets its settings back
+            if not is_driver_error(error) and not isinstance(error, OSError):
+                raise
+            session.discard()
 
     def _checked_out(self) -> int:
         pool = self._engine.pool
@@ -177,7 +190,7 @@ class Executor:
         except Exception:  # then the connection is of no use, and the first error is the one to report
             session.discard()
         else:
-            session.release()
+            self._release(session)
         return failure
 
     def _typed(self, failure: Failure, error: BaseException, risky: bool) -> AIStorageError:
@@ -210,7 +223,7 @@ class Executor:
                 if not is_driver_error(error):
                     raise
                 raise self._not_connected(error) from error
-            session.release()
+            self._release(session)
             with _prepared_lock:
                 prepared = _prepared_engines.setdefault(self._engine, prepared)
         self._prepared = prepared

@@ -260,14 +260,15 @@ class Link:
         """Send commands over one connection in one go; return the replies, each refusal as an exception."""
         again = not writing
         while True:
-            connection, limited, sent = None, None, False
+            connection, limited, sending, sent = None, None, False, False
             try:
                 connection = self._pool.get_connection()
                 limited = self._limit(connection, end)
+                sending = True
                 for command in commands:
                     connection.send_packed_command(_packed(command))
                 # Not before the last byte is the operating system's: the server runs no command that it has
-                # not got whole, so a failure up to here means that nothing took effect.
+                # not got whole, so a broken connection up to here means that nothing took effect.
                 sent = True
                 return [_reply(connection) for _ in commands]
             except BaseException as error:
@@ -280,7 +281,10 @@ class Link:
                 if again and sent and lost:
                     again = False
                     continue
-                raise self._failure(error, writing=writing and sent) from self._cause(error)
+                # A TimeoutError may also be the application's: a signal's handler raises it in the midst of sending
+                # or just behind it.
+                may_be_there = sent or (sending and not isinstance(error, redis.ConnectionError))
+                raise self._failure(error, writing=writing and may_be_there) from self._cause(error)
             finally:
                 if connection is not None:
                     if limited is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ._schema import Flavour
 
-__all__ = ["Failure", "failure_of", "is_already_there", "is_driver_error"]
+__all__ = ["Failure", "failure_of", "failure_of_commit", "is_already_there", "is_driver_error"]
 
 
 class Failure(enum.Enum):
@@ -33,12 +33,14 @@ _POSTGRES = {
     "42P10": Failure.MISMATCH,  # ON CONFLICT without a matching unique index
     "42804": Failure.MISMATCH,  # datatype_mismatch
     "42501": Failure.DENIED,
+    "40003": Failure.LOST,  # statement_completion_unknown
     "XX001": Failure.CORRUPT,  # data_corrupted
     "XX002": Failure.CORRUPT,  # index_corrupted
-    "57P01": Failure.LOST,  # admin_shutdown
-    "57P02": Failure.LOST,  # crash_shutdown
-    "57P05": Failure.LOST,  # idle_session_timeout
 }
+# The server, or a pooler in front of it, ends the connection with these: what was sent may have been carried out.
+_POSTGRES_ENDS = ("FATAL", "PANIC")
+# The class of connection exceptions: PgBouncer's words for a server that it lost, for one.
+_POSTGRES_CONNECTION = "08"
 
 _MYSQL = {
     1205: Failure.BUSY,  # lock wait timeout
@@ -55,13 +57,11 @@ _MYSQL = {
     1053: Failure.LOST,  # shutdown in progress
     1927: Failure.LOST,  # MariaDB: connection was killed
     4031: Failure.LOST,  # disconnected because of inactivity
-    2006: Failure.LOST,  # gone away
-    2013: Failure.LOST,  # lost during query
-    2014: Failure.LOST,  # commands out of sync
-    2027: Failure.LOST,  # malformed packet
-    2055: Failure.LOST,
     0: Failure.LOST,  # PyMySQL's own, of a closed connection
 }
+
+# The client library's own numbers; also those of a proxy such as MaxScale or ProxySQL that lost its server.
+_MYSQL_CLIENT = range(2000, 3000)
 
 _SQLITE = {
     sqlite3.SQLITE_BUSY: Failure.BUSY,
@@ -79,12 +79,25 @@ def failure_of(error: Exception, flavour: Flavour) -> Failure:
     if isinstance(error, OSError):
         return Failure.LOST
     if flavour == "postgresql":
-        return _POSTGRES.get(code, Failure.REFUSED) if (code := _sqlstate(error)) else Failure.LOST
+        return _of_postgres(error)
     if flavour == "sqlite":
         return _of_sqlite(error)
     number = error.args[0] if error.args else None
     # Without a number it is PyMySQL that could not make sense of what it read.
-    return _MYSQL.get(number, Failure.REFUSED) if isinstance(number, int) else Failure.LOST
+    if not isinstance(number, int) or number in _MYSQL_CLIENT:
+        return Failure.LOST
+    return _MYSQL.get(number, Failure.REFUSED)
+
+
+def failure_of_commit(failure: Failure, flavour: Flavour) -> Failure:
+    """Say what a failure means that met a COMMIT.
+
+    PostgreSQL and SQLite answer with an error only where nothing was committed. MySQL and MariaDB do so also where
+    the transaction may stand in a log already ("Got error … during COMMIT", an error of the binary log).
+    """
+    if failure is Failure.REFUSED and flavour in ("mysql", "mariadb"):
+        return Failure.LOST
+    return failure
 
 
 def is_driver_error(error: BaseException) -> bool:
@@ -107,10 +120,14 @@ def is_already_there(error: BaseException) -> bool:
 _DRIVERS = frozenset({"psycopg", "psycopg.errors", "sqlite3", "pymysql.err"})
 
 
-def _sqlstate(error: Any) -> str | None:
-    # Without a SQLSTATE no server has spoken: the connection is gone, or timed out.
+def _of_postgres(error: Any) -> Failure:
     state = getattr(error, "sqlstate", None)
-    return state if isinstance(state, str) else None
+    # Without a SQLSTATE no server has spoken: the connection is gone, or timed out.
+    if not isinstance(state, str) or state.startswith(_POSTGRES_CONNECTION):
+        return Failure.LOST
+    if error.diag.severity_nonlocalized in _POSTGRES_ENDS:
+        return Failure.LOST
+    return _POSTGRES.get(state, Failure.REFUSED)
 
 
 def _of_sqlite(error: Exception) -> Failure:

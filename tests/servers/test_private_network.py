@@ -71,9 +71,7 @@ def test_a_partition_is_met_in_time_and_healed(
     """Reads are unavailable, writes unavailable or unknown, health is bad; after heal the same storage works."""
     private.partition()
     within(MOST, lambda: storage.get_progress("m"), StorageUnavailableError)
-    error = within(
-        MOST, lambda: storage.save_progress(AFTER), StorageUnavailableError, OutcomeUnknownError
-    )
+    error = within(MOST, lambda: storage.save_progress(AFTER), StorageUnavailableError, OutcomeUnknownError)
     started = time.monotonic()
     assert not storage.health_check()
     assert time.monotonic() - started < MOST
@@ -109,9 +107,7 @@ def test_a_write_held_back_takes_effect_after_heal(
 ) -> None:
     """Given up by its client, it is delivered late: it was rightly unknown."""
     private.partition()
-    error = within(
-        MOST, lambda: storage.save_progress(AFTER), StorageUnavailableError, OutcomeUnknownError
-    )
+    error = within(MOST, lambda: storage.save_progress(AFTER), StorageUnavailableError, OutcomeUnknownError)
     assert (observer.get_progress("m") or AFTER).version == 1
     private.heal()
     if isinstance(error, OutcomeUnknownError):
