@@ -13,6 +13,7 @@ _COMMANDS = {
     "check": "Say whether a recorded history is linearizable, and what is wrong with it.",
     "conformance": "Run the conformance suite on a storage.",
     "doctor": "Say which servers can be had on this machine, and what to do about the rest.",
+    "durability": "Measure what a crash and a loss of power take of what was acknowledged.",
     "prove": "Show that the JSON file loses data, and that the other backends don't.",
     "schema": "Print the SQL that creates the tables.",
 }

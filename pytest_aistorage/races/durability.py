@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sqlite3
 import tempfile
 import time
@@ -15,8 +16,8 @@ from typing import Any
 from ..errors import AIStorageError, ServerUnavailableError, UnsupportedOperationError
 from ..registry import open_storage
 from ..servers.base import ServerOptions, ServerSpec
-from .clients import ClientPool
-from .errors import RaceError
+from .clients import PATIENCE, Client, ClientPool
+from .errors import RaceError, StuckError
 from .victims import FileVictim, Harm, ServerVictim, Victim
 from .writing import Writing, acknowledged
 
@@ -24,8 +25,7 @@ __all__ = ["HARMS", "SETTINGS", "Durability", "Loss", "Setting", "crash_once", "
 
 HARMS: tuple[Harm, ...] = ("kill", "power")
 
-# Seconds from the start of the load to the crash, drawn between these: Redis and InnoDB write to the disk once a
-# second where they don't at each commit, PostgreSQL five times.
+# Redis and InnoDB write to the disk once a second where they don't at each commit, PostgreSQL five times.
 _MOMENTS = (0.3, 1.5)
 
 
@@ -73,16 +73,16 @@ SETTINGS = (
     Setting(backend="postgres", name="synchronous_commit on", keeps=_BOTH),
     Setting(backend="postgres", name="synchronous_commit off", settings={"synchronous_commit": "off"}),
     Setting(backend="postgres", name="fsync off", settings={"fsync": "off"}, keeps=_KILL),
-    Setting(backend="mysql", name="flush_log_at_trx_commit 1", keeps=_BOTH),
+    Setting(backend="mysql", name="innodb_flush_log_at_trx_commit 1", keeps=_BOTH),
     Setting(
         backend="mysql",
-        name="flush_log_at_trx_commit 2",
+        name="innodb_flush_log_at_trx_commit 2",
         settings={"innodb-flush-log-at-trx-commit": "2"},
         keeps=_KILL,
     ),
     Setting(
         backend="mysql",
-        name="flush_log_at_trx_commit 0",
+        name="innodb_flush_log_at_trx_commit 0",
         settings={"innodb-flush-log-at-trx-commit": "0"},
     ),
     Setting(backend="sqlite", name="synchronous FULL", keeps=_BOTH),
@@ -97,7 +97,7 @@ class Loss:
 
     Attributes:
         seed: what the moment was drawn by.
-        after: seconds from the start of the load to the crash.
+        after: seconds from the moment when each writer had had a save acknowledged to the crash.
         acknowledged: saves that had returned.
         kept: those of them that are in what is stored afterwards.
         unreadable: why the store can't be read afterwards, if so; then nothing is kept.
@@ -162,13 +162,14 @@ def measure(
         runs: crashes of each kind.
         writers: how many at once.
         seed: of the moments.
-        moments: between how many seconds after the start they are drawn.
+        moments: between how many seconds they are drawn, from when each writer has had a save acknowledged.
         harms: what is done.
         progress: told of what was done, and how often so far.
 
     Raises:
         ServerUnavailableError: there is no such server.
         RaceError: a writer failed before the crash.
+        StuckError: one had no save acknowledged in time.
     """
     losses: dict[Harm, list[Loss]] = {harm: [] for harm in harms}
     not_shown: dict[Harm, str] = {}
@@ -216,6 +217,7 @@ def crash_once(
 
     Raises:
         RaceError: a writer failed before the crash.
+        StuckError: one had no save acknowledged in time.
     """
     after = Random(seed).uniform(*moments)
     # Not below what loses its power: who counts is not on that machine.
@@ -227,11 +229,16 @@ def crash_once(
                 client.open(victim.opener)
             for client, writing in zip(clients, work, strict=True):
                 client.send("call", client.packed((writing, None)))
+            deadline = time.monotonic() + PATIENCE
+            while not all(
+                os.path.exists(writing.notes) and os.path.getsize(writing.notes) for writing in work
+            ):
+                _check_going(clients)
+                if time.monotonic() > deadline:
+                    raise StuckError(f"not every writer had a save acknowledged within {PATIENCE:g} s")
+                time.sleep(0.002)
             time.sleep(after)
-            for client in clients:
-                if client.channel.poll():
-                    outcome = client.answer()[2]
-                    raise RaceError(f"a writer {outcome.kind} before the crash") from outcome.error
+            _check_going(clients)
             victim.crash(harm, clients)
         finally:
             for client in clients:
@@ -246,6 +253,13 @@ def crash_once(
         kept=kept,
         unreadable=unreadable,
     )
+
+
+def _check_going(clients: Sequence[Client]) -> None:
+    for client in clients:
+        if client.channel.poll():  # it would write for ever
+            outcome = client.answer()[2]
+            raise RaceError(f"a writer {outcome.kind} before the crash") from outcome.error
 
 
 def _kept(victim: Victim, told: Mapping[str, Sequence[int]]) -> tuple[int, str | None]:
