@@ -16,7 +16,7 @@ from .controller import Race, Run, Scenario, run_chosen
 
 __all__ = ["Enumerated", "enumerate_schedules", "schedules"]
 
-_TRIES = 3
+_TRIES = 5
 """How often a schedule is tried whose choices don't fit, because a wait for a lock was recognized too late."""
 
 

@@ -112,12 +112,15 @@ class Exploration:
         """What was shown, and no more than that."""
         if self.bound is None:
             return f"{'violation' if self.failing else 'no violation'} in the one schedule that was replayed"
-        found = f"{self.failing} of" if self.failing else "no violation in"
-        number = f"{self.schedules} schedule{'s' * (self.schedules != 1)} of {_clients(self.clients)}"
-        said = f"{found} {'all ' if self._is_all else ''}{number}"
-        if not self._is_all:
-            said += f" ({self._limits})"
-        said += f" at the granularity of {self.granularity}{' fail' if self.failing else ''}"
+        only = self._is_all and self.schedules == 1
+        number = f"{'all ' * self._is_all}{self.schedules} schedule{'s' * (self.schedules != 1)}"
+        number = f"{'the only schedule' if only else number} of {_clients(self.clients)}"
+        limits = "" if self._is_all else f" ({self._limits})"
+        where = f"{number}{limits} at the granularity of {self.granularity}"
+        if not self.failing:
+            said = f"no violation in {where}"
+        else:
+            said = f"{where} fails" if only else f"{self.failing} of {where} fail"
         if self.killing:
             said += f"; a client was killed by SIGKILL in {self.killing} of the schedules"
         if self.unkillable:
