@@ -10,13 +10,11 @@ from typing import Any, Self
 from ..capabilities import Capability
 from ..codec import record_to_document
 from ..errors import AIStorageError, InvalidProgressError, OutcomeUnknownError, VersionConflictError
-from ..progress import AIProgress, ProgressQuery, StorageInfo
+from ..progress import GIVEN_FIELDS, AIProgress, ProgressQuery, StorageInfo
 from ..validation import checked_progress
 from .history import Operation, Part
 
 __all__ = ["RecordingStorage", "value_of"]
-
-_STAMPS = ("model_name", "version", "created_at", "updated_at")
 
 Change = Callable[[AIProgress | None], AIProgress]
 
@@ -28,7 +26,7 @@ def value_of(record: AIProgress | None) -> dict[str, Any] | None:
     return {
         name: _plain(value)
         for name, value in record_to_document(record).items()
-        if name not in _STAMPS and value is not None and value != {}
+        if name in GIVEN_FIELDS and name != "model_name" and value is not None and value != {}
     }
 
 
