@@ -131,11 +131,13 @@ class Exploration:
 
     @property
     def _is_all(self) -> bool:
-        return self.bound is not None and self.bound.preemptions is None and self.complete
+        return bool(self.bound and self.bound.preemptions is None and self.complete and not self.astray)
 
     @property
     def _limits(self) -> str:
         assert self.bound is not None
+        if self.complete and self.bound.preemptions is None:
+            return "all that could be steered"
         if self.complete:
             return f"all with at most {_preemptions(self.bound.preemptions or 0)}"
         if self.preemptions is None:

@@ -15,6 +15,7 @@ from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.errors import ConfigurationError, VersionConflictError
 from pytest_aistorage.races import (
     Bound,
+    Exploration,
     Failpoints,
     FileSeams,
     NotSharedError,
@@ -230,6 +231,15 @@ def test_the_claim_says_how_far_it_went(pool, private, bound, schedules, complet
     )
     assert (found.schedules, found.complete) == (schedules, complete)
     assert said in found.text()
+
+
+def test_what_went_astray_is_not_called_all():
+    """Where waits for locks came at other moments, the claim says so, and says all no more."""
+    found = Exploration(clients=2, granularity="file events", schedules=6, bound=Bound(), astray=1)
+    assert found.claim == (
+        "no violation in 6 schedules of 2 clients (all that could be steered) at the granularity of file events; "
+        "1 could not be steered as planned, because locks were waited for at other moments"
+    )
 
 
 def test_each_schedule_is_run_once(pool, private):
