@@ -47,7 +47,8 @@ class Balance:
             f"{self.lost} lost",
         ]
         if self.duplicates:
-            parts.append(f"{self.duplicates} versions acknowledged more than once")
+            versions = "version" if self.duplicates == 1 else "versions"
+            parts.append(f"{self.duplicates} {versions} acknowledged more than once")
         parts += [f"{number} x {name}" for name, number in sorted(self.errors.items())]
         if self.unreadable:
             parts.append("what is stored can't be read")

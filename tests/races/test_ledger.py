@@ -33,7 +33,7 @@ def test_a_version_that_was_given_twice():
     """Two acknowledgements of one version, one change: one is lost."""
     found = balance([attempt(version=1), attempt(version=1)], {"m": 1})
     assert (found.kept, found.lost, found.duplicates) == (1, 1, 1)
-    assert str(found) == "2 of 2 acknowledged, 1 kept, 1 lost, 1 versions acknowledged more than once"
+    assert str(found) == "2 of 2 acknowledged, 1 kept, 1 lost, 1 version acknowledged more than once"
 
 
 def test_models_are_counted_apart():
