@@ -14,10 +14,12 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from ..errors import OutcomeUnknownError, StorageUnavailableError
+from ..errors import OutcomeUnknownError, StorageUnavailableError, UnsupportedOperationError
 from ..races.clients import ClientPool
+from ..servers.power import WatchedDirectory
 
 __all__ = ["Hosted"]
 
@@ -38,19 +40,27 @@ class Hosted:
     Args:
         opener: opens a client of the store; picklable.
         pool: where the process comes from, of which nobody else may take one meanwhile; None: one of its own.
+        directory: of the store's own; None: its power can't be cut.
 
     Raises:
         UnsupportedOperationError: this system has no process to host it.
         Exception: the opener can't be pickled, or what it raised in the process.
     """
 
-    def __init__(self, opener: Callable[[], Any], pool: ClientPool | None = None) -> None:
+    def __init__(
+        self, opener: Callable[[], Any], pool: ClientPool | None = None, directory: Path | None = None
+    ) -> None:
         self._opener = opener
         self._ending = ExitStack()
+        self._directory = directory
+        self._watched: WatchedDirectory | None = None
         self._pool = self._ending.enter_context(ClientPool()) if pool is None else pool
         self._turn = threading.Lock()
         self._process: Any = None
         with self._ending:  # unless the process has opened the store
+            if directory is not None:
+                self._watched = self._ending.enter_context(WatchedDirectory(directory))
+                self._opener = self._watched.joining(opener)
             self.restart()
             self._ending = self._ending.pop_all()
 
@@ -64,6 +74,16 @@ class Hosted:
         with self._turn:
             self._process.end()
             self._process = None
+
+    def cut_power(self) -> None:
+        """End the process by SIGKILL, and take from the files in the directory what it has not fsynced.
+
+        Raises:
+            UnsupportedOperationError: no directory was given, or it can't be done with these files.
+        """
+        if self._watched is None:
+            raise UnsupportedOperationError("it is not known in which directory the store has its files")
+        self._watched.cut_power(self.kill)
 
     def restart(self) -> None:
         """Start another one."""
@@ -108,6 +128,8 @@ class Hosted:
         with self._ending:
             if self._process is not None:
                 self._process.close()
+                if self._watched is not None:
+                    self._process.end()  # its fsyncs fail from now on
 
 
 class _HostedStorage:

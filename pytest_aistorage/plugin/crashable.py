@@ -9,9 +9,10 @@ import pytest
 
 from ..capabilities import Capability
 from ..conformance.excuses import INCONCLUSIVE, excused
-from ..errors import ServerUnavailableError
+from ..errors import ServerUnavailableError, UnsupportedOperationError
 from ..registry import open_storage
 from ..servers.base import ServerSpec
+from ..servers.power import providers_with_power
 from ..servers.resolve import private_server
 from ..servers.server import PrivateServer
 from ..storage import AIStorage
@@ -27,10 +28,12 @@ class CrashableStore:
 
     Args:
         server: whose it is; the caller closes it.
+        power_stays: why the server's power can't be cut; None: it can, if that is what it was started for.
     """
 
-    def __init__(self, server: PrivateServer) -> None:
+    def __init__(self, server: PrivateServer, power_stays: str | None = None) -> None:
         self._server = server
+        self._power_stays = power_stays
         self._url = server.create_database()
 
     def opener(self) -> AIStorage:
@@ -40,6 +43,16 @@ class CrashableStore:
     def kill(self) -> None:
         """End the server by SIGKILL; return when it is gone."""
         self._server.kill()
+
+    def cut_power(self) -> None:
+        """Cut the server's power; return when it is off.
+
+        Raises:
+            UnsupportedOperationError: it can't be cut.
+        """
+        if self._power_stays is not None:
+            raise UnsupportedOperationError(self._power_stays)
+        self._server.cut_power()
 
     def restart(self) -> None:
         """Start it again on what it has stored; return when it answers."""
@@ -65,10 +78,30 @@ def crashable_store(config: pytest.Config, opener: object) -> Iterator[Crashable
     if "url" in options.providers_of(spec) and options.url_of(spec) is not None:
         why = f"the {backend} server was given by URL, and somebody else's is not killed"
         pytest.skip(excused(INCONCLUSIVE, why))
-    durable = Capability.SURVIVES_SERVER_CRASH in (declared(backend) or ())
+    capabilities = declared(backend) or frozenset()
+    durable = Capability.SURVIVES_SERVER_CRASH in capabilities
+    power_stays = _power_stays(config, backend) if Capability.SURVIVES_POWER_LOSS in capabilities else None
     try:
-        server = private_server(spec, options, durable=durable)
+        server = private_server(
+            spec,
+            options,
+            durable=durable,
+            power=power_stays is None and Capability.SURVIVES_POWER_LOSS in capabilities,
+        )
     except ServerUnavailableError as error:
         pytest.skip(excused(INCONCLUSIVE, f"there is no server to kill: {' '.join(str(error).split())}"))
     with server:
-        yield CrashableStore(server)
+        yield CrashableStore(server, power_stays)
+
+
+def _power_stays(config: pytest.Config, backend: str) -> str | None:
+    """Why the power of a server like that of the tests can't be cut; None: it can.
+
+    For a container's, no server out of other binaries is taken instead: it may be of another version.
+    """
+    provider = state_of(config).needed_run().server(backend).provider
+    try:
+        providers_with_power(ServerSpec.parse(backend), (provider,))
+    except UnsupportedOperationError as error:
+        return str(error)
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import UnsupportedOperationError
@@ -25,14 +26,16 @@ class StoreOpener:
         kept: opens a client over connections that are there already, in this process; None: there are none.
         simulated: whether a fake stands in for the server.
         by_id: ``url`` is none, but the id of a store, and ``open_url`` opens that.
+        directory: of the store's own; None: it has none.
 
     Attributes:
         url: the store's, for an application's settings.
         backend: the backend's name.
         simulated: whether a fake stands in for the server, so that nothing here is evidence for a guarantee.
+        directory: where all its files are, and no other's; None: nowhere, or in nobody knows what places.
     """
 
-    __slots__ = ("__weakref__", "_by_id", "_kept", "_open_url", "_url", "backend", "simulated")
+    __slots__ = ("__weakref__", "_by_id", "_kept", "_open_url", "_url", "backend", "directory", "simulated")
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class StoreOpener:
         kept: Callable[[], AIStorage] | None = None,
         simulated: bool = False,
         by_id: bool = False,
+        directory: Path | None = None,
     ) -> None:
         self._url = url
         self._by_id = by_id
@@ -50,6 +54,7 @@ class StoreOpener:
         self._kept = kept
         self.backend = backend
         self.simulated = simulated
+        self.directory = directory
 
     @property
     def url(self) -> str:

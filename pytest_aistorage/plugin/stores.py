@@ -91,7 +91,9 @@ class PathStore(Store):
         self.settle()
         self._path = self._directory() / f"{self._name}-{next(self._numbers)}"
         self._path.mkdir()
-        return StoreOpener(self._fresh_url(self._path), self._open_url, backend=self._name)
+        return StoreOpener(
+            self._fresh_url(self._path), self._open_url, backend=self._name, directory=self._path
+        )
 
     def settle(self) -> None:
         """Remove the directory, as far as an application lets it go."""

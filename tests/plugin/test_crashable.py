@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from pytest_aistorage.servers.supervisor.fsyncs import unsupported
+
 STORED = """
     from contextlib import closing
 
@@ -116,3 +120,36 @@ def test_raw_reads(pytester, run, local_redis, local_postgres):
         """
     )
     run("--ai-storage=memory,file,sqlite,postgres,redis,redis-fake").assert_outcomes(passed=6)
+
+
+@pytest.mark.skipif(unsupported() is not None, reason=f"power can't be cut here: {unsupported()}")
+def test_power_of_a_server_is_cut_where_its_backend_survives_that(pytester, run, local_redis, local_postgres):
+    """PostgreSQL keeps what it acknowledged; Redis, which declares nothing, has no power to lose."""
+    pytester.makepyfile(
+        stored=STORED.replace("store.kill()", "store.cut_power()"),
+        test_it="""
+        import pytest
+        from pytest_aistorage import Capability, UnsupportedOperationError
+        from stored import kept
+
+        def test_it(ai_storage, ai_storage_crashable):
+            if Capability.SURVIVES_POWER_LOSS in ai_storage.capabilities:
+                assert kept(ai_storage_crashable)
+            else:
+                with pytest.raises(UnsupportedOperationError):
+                    kept(ai_storage_crashable)
+        """,
+    )
+    run("--ai-storage=postgres,redis").assert_outcomes(passed=2)
+
+
+def test_stores_without_a_server_say_where_they_are(pytester, run):
+    """A directory of its own for each test: what loses its power is that."""
+    pytester.makepyfile(
+        """
+        def test_it(ai_storage_opener, ai_storage):
+            ai_storage.load_progress()
+            assert ai_storage_opener.directory.is_dir()
+        """
+    )
+    run("--ai-storage=file,sqlite").assert_outcomes(passed=2)

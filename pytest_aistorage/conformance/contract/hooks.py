@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ...storage import AIStorage
 
-__all__ = ["Crashable", "RawReader"]
+__all__ = ["Crashable", "Powered", "RawReader"]
 
 RawReader = Callable[[str], Mapping[str, Any] | None]
 """Returns what is stored of a model, read around the storage: by the server's own client, or out of the file.
@@ -27,3 +27,16 @@ class Crashable(Protocol):
 
     def restart(self) -> None:
         """Start it again on what it has stored; return when it answers."""
+
+
+class Powered(Crashable, Protocol):
+    """A `Crashable` that can lose its power: optional."""
+
+    def cut_power(self) -> None:
+        """End the server by SIGKILL, and take from its files what was not fsynced, before `restart`.
+
+        `PrivateServer.cut_power` does so.
+
+        Raises:
+            UnsupportedOperationError: it can't be done here; the reason is reported.
+        """

@@ -24,6 +24,7 @@ _BATCH = "killed_client_leaves_its_batch_whole_or_absent"
 _WRITER = "killed_writer_loses_nothing_acknowledged"
 _SERVER = "killed_server_loses_nothing_acknowledged"
 _ERRORS = "client_outlives_its_server"
+_POWER = "power_loss_loses_nothing_acknowledged"
 
 turns_red(_READABLE)(interleavings.WrittenInPlace)
 turns_red(_BATCH)(interleavings.TransactionPerRecord)
@@ -205,6 +206,16 @@ class WritesEveryTenth(SQLiteStorage):
 
 
 # -- a server -----------------------------------------------------------------------------------------------
+
+
+@turns_red(_POWER)
+class AcknowledgedBeforeTheDisk(SQLiteStorage):
+    """A save is acknowledged when the operating system has it, whose own time it is to write it to the disk."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        with self.turn:
+            self.connection.execute("PRAGMA synchronous = OFF")
 
 
 class _DriversErrors(Hosted):
