@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["EFFORTS", "Effort", "active", "set_active"]
+__all__ = ["EFFORTS", "Effort", "active", "replayed", "set_active"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +80,19 @@ class _Active:
 
     effort = EFFORTS["normal"]
     seed = 0
+    replayed: str | None = None
 
 
-def set_active(effort: Effort, seed: int) -> None:
-    """Set the effort and the seed of the test that begins."""
-    _Active.effort, _Active.seed = effort, seed
+def set_active(effort: Effort, seed: int, replayed: str | None = None) -> None:
+    """Set the effort and the seed of the test that begins, and the schedule that it is to run instead of all."""
+    _Active.effort, _Active.seed, _Active.replayed = effort, seed, replayed
 
 
 def active() -> tuple[Effort, int]:
     """Return the effort and the seed of the test that runs now."""
     return _Active.effort, _Active.seed
+
+
+def replayed() -> str | None:
+    """Return the name of the schedule that the test is to run instead of all; None: all."""
+    return _Active.replayed

@@ -74,15 +74,19 @@ class Clients:
             self._capabilities = found
         return self._capabilities
 
+    def close(self) -> None:
+        """Close those that are open."""
+        while self._open:
+            with suppress(AIStorageError):  # what the test found wrong is the news, not what came of it
+                self._open.pop().close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for client in reversed(self._open):
-            with suppress(AIStorageError):  # what the test found wrong is the news, not what came of it
-                client.close()
+        self.close()
 
 
 def requires(
@@ -177,7 +181,8 @@ class ContractBase:
     def _applies(self, request: pytest.FixtureRequest, clients: Clients) -> None:
         level = request.config.getoption("--ai-storage-effort", "normal")
         seed = request.config.getoption("--ai-storage-seed", None)
-        effort.set_active(effort.EFFORTS[level], 0 if seed is None else seed)
+        replayed = request.config.getoption("--ai-storage-replay", None)
+        effort.set_active(effort.EFFORTS[level], 0 if seed is None else seed, replayed)
         facts = clients.facts
         facts["declared"] = sorted(one.value for one in clients.capabilities)
         # Plain values: with pytest-xdist they travel to the process that writes the report.

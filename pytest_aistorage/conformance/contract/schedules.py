@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,13 +15,13 @@ from ...capabilities import Capability
 from ...errors import UnsupportedOperationError
 from ...progress import AIProgress
 from ...races.clients import Client
-from ...races.controller import Scenario
+from ...races.controller import Scenario, run_schedule
 from ...races.enumeration import schedules
 from ...races.errors import RaceError
 from ...races.interruptions import Coverage, Interruption, interrupt, interruptions, rehearse
 from ...races.lines import Place, own_code
 from ...races.outcomes import Outcome
-from ...races.schedule import Schedule
+from ...races.schedule import WAITS, Schedule
 from ...races.seams import FileSeams
 from ..effort import active
 from ..files import touched_file
@@ -29,6 +30,9 @@ from ..steps import Call, Steps, Told, described, explain, outline, shown
 from .clients import Clients
 
 __all__ = ["Case", "Race", "Violation", "narrowed", "nothing", "races", "record", "state_of"]
+
+
+_BEYOND = 1 << 40  # a place that no operation comes to: the first client runs to its end
 
 
 def record(model_name: str, mse: float, samples: int | None = None) -> AIProgress:
@@ -82,7 +86,11 @@ class Violation:
 
     def text(self, anomaly: str) -> str:
         """Return all of it, to be read by the storage's author."""
-        lines = [f"{anomaly}: two clients, {self.placement}", f"  schedule: {self.schedule}"]
+        lines = [
+            f"{anomaly}: two clients, {self.placement}",
+            f"  schedule: {self.schedule}",
+            f"  replay: this test with --ai-storage-replay={self.schedule}",
+        ]
         if self.where:
             lines.append(f"  P1 was interrupted at {self.where}")
         lines += [f"  before: {_sentence(told)}" for told in self.before]
@@ -181,7 +189,22 @@ class Race:
         if self.processes:
             yield from self._by_files(case, budget)
 
-    def _by_lines(self, case: Case, budget: int | None) -> Iterator[Violation]:
+    def replayed(self, case: Case, name: str) -> Iterator[Violation]:
+        """Run one schedule of a case by its name; yield it, if nothing explains what comes of it.
+
+        Args:
+            case: what to do.
+            name: as of `Violation.schedule`.
+        """
+        self.coverage.complete = False
+        schedule = Schedule.parse(name)
+        stopped = [int(step.label[4:]) for step in schedule if re.fullmatch("line[0-9]+", step.label)]
+        if stopped or {step.label for step in schedule} <= {"run", WAITS}:
+            yield from self._by_lines(case, None, stopped[0] if stopped else _BEYOND)
+        elif self.processes:
+            yield from self._by_files(case, None, schedule)
+
+    def _by_lines(self, case: Case, budget: int | None, only: int | None = None) -> Iterator[Violation]:
         names = self.names(case)
         for _ in range(2):  # what is done once and never again must be no part of it
             trial = _Trial(self, case, names)
@@ -196,11 +219,16 @@ class Race:
             judged.append(violation)
             return done, what
 
+        if only is not None:
+            run(only)
+            self.coverage.schedules += 1
+            yield from (violation for violation in judged if violation is not None)
+            return
         for _ in interruptions(places, budget, run, self.coverage):
             if (violation := judged[-1]) is not None:
                 yield violation
 
-    def _by_files(self, case: Case, budget: int | None) -> Iterator[Violation]:
+    def _by_files(self, case: Case, budget: int | None, only: Schedule | None = None) -> Iterator[Violation]:
         names = self.names(case)
         trial = _Trial(self, case, names)
         path = touched_file(self._pair[0], trial.first)
@@ -217,7 +245,9 @@ class Race:
                 seams=FileSeams(path),
             )
 
-        for number, run in enumerate(schedules(scenario, shared_pool()), 1):
+        pool = shared_pool()
+        runs = schedules(scenario, pool) if only is None else iter([run_schedule(scenario(), only, pool)])
+        for number, run in enumerate(runs, 1):
             self.coverage.schedules += 1
             violation, _ = trials[-1].judged(run.schedule, run.outcomes, True, None)
             if violation is not None:
