@@ -136,7 +136,7 @@ def mysql_server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def private_postgres_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
-    """A PostgreSQL of the test's own, with durable settings: ``kill()``, ``restart()``, ``pause()``, ``resume()``."""
+    """A PostgreSQL of the test's own, with durable settings: ``kill()``, ``pause()``, ``partition()``, ``reset()``, …"""
     from .access import private
 
     with private(request, "postgres") as server:
@@ -145,7 +145,7 @@ def private_postgres_server(request: pytest.FixtureRequest) -> Iterator[PrivateS
 
 @pytest.fixture
 def private_redis_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
-    """A Redis or Valkey of the test's own, with an append-only file: ``kill()``, ``restart()``, ``pause()``, …"""
+    """A Redis or Valkey of the test's own, with an append-only file: ``kill()``, ``pause()``, ``partition()``, …"""
     from .access import private
 
     with private(request, "redis") as server:
@@ -154,7 +154,7 @@ def private_redis_server(request: pytest.FixtureRequest) -> Iterator[PrivateServ
 
 @pytest.fixture
 def private_mysql_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
-    """A MySQL or MariaDB of the test's own, with durable settings: ``kill()``, ``restart()``, ``pause()``, …"""
+    """A MySQL or MariaDB of the test's own, with durable settings: ``kill()``, ``pause()``, ``partition()``, …"""
     from .access import private
 
     with private(request, "mysql") as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_aistorage.servers.base import PROVIDERS, Offer, ServerOptions, ServerSpec
+from pytest_aistorage.servers.proxy import TCPProxy
 from pytest_aistorage.servers.resolve import private_server, shared_server, stop_kept, survey
 from pytest_aistorage.servers.run_directory import RunDirectory
 from pytest_aistorage.servers.server import PrivateServer, Server
@@ -15,6 +16,7 @@ __all__ = [
     "Server",
     "ServerOptions",
     "ServerSpec",
+    "TCPProxy",
     "private_server",
     "shared_server",
     "stop_kept",
