@@ -86,6 +86,17 @@ class Client(ABC):
         except (OSError, KeyError, ValueError, IndexError):
             return None
 
+    def is_sleeping(self) -> bool:
+        """Whether it sleeps until a time has passed, and for nothing else; False where nobody knows.
+
+        One that waits for a lock then looks by itself from time to time whether it is free.
+        """
+        try:
+            with open(f"{self.task()}/wchan", encoding="ascii", errors="replace") as function:
+                return "nanosleep" in function.read()
+        except OSError:
+            return False
+
     def send(self, command: str, argument: object = None) -> None:
         """Give a command; a client that has died is found out when its answer is awaited."""
         with contextlib.suppress(BrokenPipeError, ConnectionError):

@@ -194,9 +194,11 @@ class _Run:
     def _go_until_released(self, place: int) -> int | None:
         """Let the first client go on place by place until the second has got its lock and has ended."""
         waiting = self._clients[1]
+        # One that sleeps for a time looks at the lock by itself: how far the first would come meanwhile is chance,
+        # and places behind the lock's end must not be taken for places under it.
         asleep, alarms = waiting.pulse(), 0
         recorded = len(self._steps)
-        while alarms < _FALSE_ALARMS and asleep is not None:
+        while alarms < _FALSE_ALARMS and asleep is not None and not waiting.is_sleeping():
             place += 1
             del self._steps[recorded:]  # of the places that change nothing, only the last is told
             self._go(0, place)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
+import os
 import sys
 import threading
+import time
 
 import pytest
-from race_stores import ModestStorage, RenameStorage, UnlockedMemoryStorage
+from race_stores import FlockStorage, ModestStorage, RenameStorage, UnlockedMemoryStorage
 
 from pytest_aistorage.backends.memory import MemoryStorage
 from pytest_aistorage.races import Scenario, run_schedule
@@ -30,7 +34,7 @@ from pytest_aistorage.races.stress import StartLine
 COUNT = functools.partial(count_up, model_name="m")
 
 
-def all_of(pool, opener, *, threads):
+def all_of(pool, opener, *, threads, budget=None):
     """Every schedule of two counters that is worth it, each on a model of its own; and the coverage."""
     clients = pool.clients(2, threads=threads)
     for client in clients:
@@ -45,7 +49,7 @@ def all_of(pool, opener, *, threads):
         done = interrupt(clients, own, operation, operation, place)
         return done, sorted(outcome.value.training_samples for outcome in done.outcomes)
 
-    found = list(interruptions(places, None, run, coverage))
+    found = list(interruptions(places, budget, run, coverage))
     for client in clients:
         client.close()
     return found, coverage, own
@@ -213,6 +217,34 @@ def test_the_place_at_which_it_takes_effect_is_found():
     assert list(interruptions(places_of(*["len"] * 200), 6, run, coverage))
     assert {60, 61} <= set(tried)
     assert len(tried) < 20
+    assert not coverage.complete
+
+
+class PolledStorage(FlockStorage):
+    """Looks every now and then whether the lock is free."""
+
+    @contextlib.contextmanager
+    def _locked(self):
+        with open(f"{self._path}.lock", "w") as lock:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.05)
+            yield
+
+
+@pytest.mark.skipif(not os.access("/proc/self/wchan", os.R_OK), reason="needs Linux, which tells who sleeps")
+def test_nobody_sees_when_one_that_sleeps_gets_its_lock(pool, tmp_path):
+    """Who looks from time to time sleeps when the lock is given back: no place after that is taken for locked."""
+    found, coverage, _ = all_of(
+        pool, functools.partial(PolledStorage, tmp_path / "polled.json"), threads=True, budget=6
+    )
+    assert losing(found) == []
+    waited = [run for run in found if run.waited]
+    assert waited
+    assert all(run.released is None for run in waited)
+    assert {str(run.schedule).split(",", 1)[1] for run in waited} == {"P2:waits,P1:run,P2:run"}
     assert not coverage.complete
 
 

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pytest_aistorage import AIProgress, VersionConflictError
 
 from .delegating import Change, Delegating, turns_red
+from .small import FileOfJSON, Versioned
 
 # Between a read and a write, as long as a round trip: wide enough for every other client to come between.
 _GAP = 0.002
@@ -148,3 +151,23 @@ class SavesOneByOne(Delegating):
             saved.append(self.inner.save_progress(progress))
             time.sleep(_GAP)
         return saved
+
+
+@turns_red("interrupted_update_loses_no_update")
+class WritesAgainBehindAPolledLock(FileOfJSON):
+    """Who waits for the lock looks from time to time; what was written under it is written once more after it."""
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with open(f"{self.path}.lock", "w") as lock:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.05)
+            yield
+
+    def update_progress(self, model_name: str, change: Change) -> AIProgress:
+        after = super().update_progress(model_name, change)
+        self.write(model_name, Versioned(after.version, after))
+        return after
