@@ -30,7 +30,7 @@ from pytest_aistorage.servers import mysql as mysql_kind
 
 KINDS = ("postgres", "mysql", "redis")
 PATIENCE = 30.0
-SHORT = 0.1
+SHORT = 0.2
 """Seconds that a storage waits where nothing comes."""
 LONG = 10.0
 """Seconds that it waits where something does."""
@@ -171,8 +171,10 @@ class Cutter:
     def __init__(self, store: Store, write: str, timeout: float) -> None:
         self._store, self._write, self._do = store, write, WRITES[write]
         self._relay = CuttingRelay(store.url)
+        with open_storage(self._relay.url, timeout=LONG) as storage:
+            self.messages = messages_of(self._relay, storage, self._do, store)
         self._storage = open_storage(self._relay.url, timeout=timeout)
-        self.messages = messages_of(self._relay, self._storage, self._do, store)
+        self._go_on()
         # PostgreSQL's driver sends a batch without waiting for answers: those come in one message or in several.
         self.is_steady = (store.kind, write) != ("postgres", "batch")
 

@@ -300,7 +300,7 @@ def write_with_the_answer_cut(server: PrivateServer, client: RecordingStorage) -
 
 def test_a_lost_acknowledgement_is_recorded_as_unknown(server: PrivateServer, url: str) -> None:
     """The write took effect; as unknown it makes no violation, and as failed it would be one that the check finds."""
-    with LyingStorage(open_storage(url, timeout=TIMEOUT), 1) as client:
+    with LyingStorage(open_storage(url, timeout=5 * TIMEOUT), 1) as client:
         client.save_progress(AIProgress(model_name="a", mse=1.0))
         write_with_the_answer_cut(server, client)
         assert [one.outcome for one in client.operations] == ["ok", "unknown"]

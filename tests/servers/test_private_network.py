@@ -1,4 +1,4 @@
-"""Private servers whose network fails: what storages meet, within their time limit, and that they go on by themselves."""
+"""Private servers whose network fails: what storages meet, within their time limit, and that they go on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_aistorage import (
 from pytest_aistorage.servers import PrivateServer, Server
 
 KINDS = ("postgres", "mysql", "redis")
-TIMEOUT = 0.5
+TIMEOUT = 1.0
 # A read is tried on a second connection, and PostgreSQL's driver takes whole seconds, at least 2, to connect.
 MOST = 2 * TIMEOUT + 2 + 2
 BEFORE = AIProgress(model_name="m", mse=1.0)
@@ -126,15 +126,15 @@ def test_a_reset_is_got_over(private: PrivateServer, storage: AIStorage) -> None
 
 def test_a_delay_is_waited_for(private: PrivateServer, storage: AIStorage) -> None:
     """Operations take that much longer, and succeed; after heal they are quick again."""
-    private.delay(0.05)
+    private.delay(0.1)
     started = time.monotonic()
     assert storage.get_progress("m") is not None
-    assert time.monotonic() - started >= 0.1
+    assert time.monotonic() - started >= 0.2
     private.heal()
     started = time.monotonic()
-    for _ in range(10):
+    for _ in range(50):
         storage.get_progress("m")
-    assert time.monotonic() - started < 10 * 0.1
+    assert time.monotonic() - started < 50 * 0.2
 
 
 def test_a_delay_beyond_the_time_limit(private: PrivateServer, storage: AIStorage) -> None:

@@ -173,9 +173,9 @@ def test_delay_in_both_directions_and_in_order(proxy: TCPProxy, client: socket.s
         other.sendall(b"fast")
         assert receive(other, 8) == b"slowfast"
         started = time.monotonic()
-        for _ in range(10):
+        for _ in range(100):
             assert exchange(other, b"x") == b"x"
-        assert time.monotonic() - started < 10 * 0.1
+        assert time.monotonic() - started < 100 * 0.1
 
 
 def test_refuse_and_accept(proxy: TCPProxy, client: socket.socket) -> None:
