@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -84,6 +85,7 @@ class WatchedDirectory:
 
     Attributes:
         fsyncs: of the processes that have joined.
+        pid: of the process that watches it.
 
     Raises:
         UnsupportedOperationError: this system can't do it.
@@ -91,22 +93,29 @@ class WatchedDirectory:
 
     def __init__(self, directory: Path) -> None:
         require_power(str(directory))
-        self._place = tempfile.TemporaryDirectory(prefix="aispower")
-        self._inbox = os.path.join(self._place.name, "inbox")
-        control, its_control = socket.socketpair()
-        with its_control, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as inbox:
-            inbox.bind(self._inbox)
-            given = [its_control.fileno(), inbox.fileno()]
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, str(Path(__file__).parent), str(directory)]
-                + [str(descriptor) for descriptor in given],
-                pass_fds=given,
-                stdin=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is ours to handle
-            )
-        self._watcher = Watcher(control)
-        self.fsyncs = Fsyncs(self._command)
-        self.fsyncs.sync()
+        self._ending = ExitStack()
+        with self._ending:  # unless it is all there
+            place = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="aispower"))
+            self._inbox = os.path.join(place, "inbox")
+            control, its_control = socket.socketpair()
+            self._watcher = Watcher(control)
+            self._ending.callback(self._watcher.close)
+            with its_control, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as inbox:
+                inbox.bind(self._inbox)
+                given = [its_control.fileno(), inbox.fileno()]
+                process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _BOOT, str(Path(__file__).parent), str(directory)]
+                    + [str(descriptor) for descriptor in given],
+                    pass_fds=given,
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,  # Ctrl-C is ours to handle
+                )
+            self.pid = process.pid
+            self._ending.callback(process.wait)
+            self._ending.callback(self._watcher.close)  # at which it ends
+            self.fsyncs = Fsyncs(self._command)
+            self.fsyncs.sync()
+            self._ending = self._ending.pop_all()
 
     def joining(self, opener: Callable[[], Any]) -> Callable[[], Any]:
         """Return an opener that lets the process in which it is first called join, and then opens.
@@ -131,9 +140,7 @@ class WatchedDirectory:
 
     def close(self) -> None:
         """Watch no more. Processes that have joined get an error at their next fsync."""
-        self._watcher.close()
-        self._process.wait()
-        self._place.cleanup()
+        self._ending.close()
 
     def __enter__(self) -> Self:
         return self

@@ -168,7 +168,7 @@ def test_a_watcher_goes_with_its_owner(tmp_path: Path) -> None:
     """SIGKILL to the owner leaves no process behind."""
     code = (
         "import sys, time; from pathlib import Path; from pytest_aistorage.servers.power import WatchedDirectory;"
-        "w = WatchedDirectory(Path(sys.argv[1])); print(w._process.pid, flush=True); time.sleep(60)"
+        "w = WatchedDirectory(Path(sys.argv[1])); print(w.pid, flush=True); time.sleep(60)"
     )
     owner = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
