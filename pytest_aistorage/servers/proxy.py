@@ -43,8 +43,8 @@ class TCPProxy:
     Redis 65 µs instead of 40), and more while other threads of this process keep the interpreter busy.
 
     Methods may be called by any thread, and have taken effect when they return. A forked child has no part in it:
-    the child's copies are closed, and its methods raise `UnsupportedOperationError` there. (Python 3.12 and later warn
-    of a fork of a process with threads, such as the one of a proxy.)
+    the child's copies are closed, and its methods raise `UnsupportedOperationError` there. (Python 3.12 and later
+    warn of a fork of a process with threads, such as the one of a proxy.)
 
     Args:
         host: of the server.
