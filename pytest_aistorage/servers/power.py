@@ -95,7 +95,7 @@ class WatchedDirectory:
         require_power(str(directory))
         self._ending = ExitStack()
         with self._ending:  # unless it is all there
-            place = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="aispower"))
+            place = tempfile.mkdtemp(prefix="aispower")  # the process removes it
             self._inbox = os.path.join(place, "inbox")
             control, its_control = socket.socketpair()
             self._watcher = Watcher(control)

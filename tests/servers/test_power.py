@@ -165,10 +165,10 @@ def test_writes_that_need_no_fsync_are_not_judged(watched: WatchedDirectory, wor
 
 @needs_power
 def test_a_watcher_goes_with_its_owner(tmp_path: Path) -> None:
-    """SIGKILL to the owner leaves no process behind."""
+    """SIGKILL to the owner leaves no process behind, nor the place where others reach it."""
     code = (
         "import sys, time; from pathlib import Path; from pytest_aistorage.servers.power import WatchedDirectory;"
-        "w = WatchedDirectory(Path(sys.argv[1])); print(w.pid, flush=True); time.sleep(60)"
+        "w = WatchedDirectory(Path(sys.argv[1])); print(w.pid, w._inbox, flush=True); time.sleep(60)"
     )
     owner = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -177,13 +177,16 @@ def test_a_watcher_goes_with_its_owner(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert owner.stdout is not None
-    watcher = Path("/proc") / owner.stdout.readline().strip()
+    pid, inbox = owner.stdout.readline().split()
+    watcher = Path("/proc") / pid
     assert watcher.exists()
+    assert Path(inbox).exists()
     owner.kill()
     owner.communicate()
     eventually(
         lambda: not watcher.exists() or "Z (zombie)" in (watcher / "status").read_text(), "it has ended"
     )
+    assert not Path(inbox).parent.exists()
 
 
 def test_systems_that_can_not_do_it_say_why(

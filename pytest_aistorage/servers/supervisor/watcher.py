@@ -16,6 +16,7 @@ from typing import Any
 
 from .child import become
 from .disk import Disk
+from .files import remove_tree
 from .fsyncs import FSYNC, MSYNC, SYNC, Call, let_go_on, receive_call, still_there
 from .trouble import FailedError
 from .wire import receive, send
@@ -93,9 +94,16 @@ def start_watcher(directory: str, owner: tuple[int, int] | None) -> tuple[Watche
 
 
 def main() -> None:
-    """Be a watcher that was not forked: of a directory, with two open sockets, all named by arguments."""
+    """Be a watcher that was not forked: of a directory, with two open sockets, all named by arguments.
+
+    The inbox has a path in a directory of its own, which is removed in the end: the starter may have been killed.
+    """
     _, _, directory, control, inbox = sys.argv
-    _Watch(Disk(directory), socket.socket(fileno=int(control)), socket.socket(fileno=int(inbox))).run()
+    its_inbox = socket.socket(fileno=int(inbox))
+    try:
+        _Watch(Disk(directory), socket.socket(fileno=int(control)), its_inbox).run()
+    finally:
+        remove_tree(os.path.dirname(its_inbox.getsockname()))
 
 
 class _Watch:
