@@ -136,7 +136,7 @@ def mysql_server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def private_postgres_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
-    """A PostgreSQL of the test's own, with durable settings: ``kill()``, ``pause()``, ``partition()``, ``reset()``, …"""
+    """A PostgreSQL of the test's own, with durable settings: ``kill()``, ``pause()``, ``partition()``, …"""
     from .access import private
 
     with private(request, "postgres") as server:
