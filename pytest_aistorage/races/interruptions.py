@@ -301,6 +301,7 @@ class _Search:
     def __init__(self, places: Sequence[Place], chosen: Sequence[int]) -> None:
         self._places = places
         self._chosen = chosen
+        self._releasing = [n for n in worth_trying(places, None) if places[n - 1].after in _RELEASING]
         self._came: dict[int, object] = {}
         self._polled: set[int] = set()
         """Places at which the other waited for a lock, by looking from time to time whether it is free."""
@@ -346,7 +347,7 @@ class _Search:
         candidates: Sequence[int]
         if low in self._polled and high in self._polled:
             # Taken for one lock, unless it is given back on the way.
-            candidates = [number for number in chosen if self._places[number - 1].after in _RELEASING]
+            candidates = [number for number in self._releasing if low < number < high]
         elif self._came[low] == self._came[high]:
             candidates = chosen
         elif low in self._polled or high in self._polled:
