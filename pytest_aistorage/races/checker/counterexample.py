@@ -10,12 +10,15 @@ from .result import Violation, Witness, unique
 from .search import Budget, search
 from .snapshots import check_moments
 from .tags import check_tags, is_tagged
+from .values import identity
 from .versions import check_versions, is_versioned
 
 __all__ = ["violation_of"]
 
 _STEPS = 20_000
-_LARGEST = 400  # operations that a search's witness is cut down from; beyond, its last ones are
+_LARGEST = (
+    400  # operations that a search's witness is cut down from; of more, the last ones before it got stuck
+)
 
 
 def violation_of(
@@ -47,7 +50,7 @@ def violation_of(
         operations = chosen if verified else list(history.operations)
         model = ", ".join(_models_of(chosen))
     elif witness.rule == "search":
-        operations, verified = _cut_down(those)
+        operations, verified = _cut_down(those, witness.operations)
         model = name
     else:
         operations, verified = _smallest(chosen, those)
@@ -133,31 +136,91 @@ def _violates(operations: Sequence[Operation]) -> bool:
     return isinstance(search(operations, Budget(_STEPS)), Witness)
 
 
-def _cut_down(those: Sequence[Operation]) -> tuple[Sequence[Operation], bool]:
+def _cut_down(those: Sequence[Operation], blocked: Sequence[Operation]) -> tuple[Sequence[Operation], bool]:
     """Leave out one operation after the other, as long as what is left is still a violation.
 
-    A write can only go together with who saw it: without it they would violate for another reason.
+    What is left must violate because the whole does. So a write goes only together with who saw it, and a delete
+    with who saw nothing: without it they would violate for another reason. Where there are versions neither goes
+    at all: the ones after it would have passed one over.
     """
     left = sorted(those, key=lambda operation: operation.called)
+    is_versioned = any(operation.version or operation.base for operation in left)
     if len(left) > _LARGEST:
-        return left, True
+        if is_versioned:
+            return left, True
+        fewer = _around(left, blocked)
+        if not isinstance(search(fewer, Budget(_STEPS)), Witness):
+            return left, True
+        left = fewer
     for operation in reversed(list(left)):
-        fewer = _without(left, operation)
+        if is_versioned and not _is_read(operation):
+            continue
+        gone = [operation]
+        if operation.kind == "delete" and not _is_read(operation):
+            gone += [one for one in left if _saw_nothing(one)]
+        fewer = _without(left, gone)
         if fewer and isinstance(search(fewer, Budget(_STEPS)), Witness):
             left = fewer
     return left, True
 
 
-def _without(operations: Sequence[Operation], gone: Operation) -> list[Operation]:
-    fewer = [operation for operation in operations if operation is not gone]
-    if gone.kind == "get" or gone.value is None:
-        return fewer if gone.kind == "get" else list(operations)
-    return [
+def _is_read(operation: Operation) -> bool:
+    """Whether an operation left everything as it was."""
+    return (
+        operation.kind == "get"
+        or operation.outcome == "failed"
+        or (operation.kind == "delete" and operation.outcome == "ok" and operation.version == 0)
+    )
+
+
+def _saw_nothing(operation: Operation) -> bool:
+    found = operation.actual if operation.outcome == "failed" else operation.version
+    if operation.kind == "get":
+        return found == 0 or operation.value is None
+    return found == 0 or operation.base == 0
+
+
+def _around(left: Sequence[Operation], blocked: Sequence[Operation]) -> list[Operation]:
+    """The last operations up to where an order got stuck, and every delete that may have come among them."""
+    limit = max(operation.called for operation in blocked)
+    chosen = [operation for operation in left if operation.called <= limit][-_LARGEST:]
+    begin = chosen[0].called
+    inside = {id(operation) for operation in chosen}
+    gone = [
         operation
-        for operation in fewer
-        if not (operation.kind == "get" and operation.value == gone.value)
-        and operation.consumed != gone.value
+        for operation in left
+        if id(operation) not in inside and not _may_delete_between(operation, begin, limit)
     ]
+    return _without(left, gone)
+
+
+def _may_delete_between(operation: Operation, begin: int, end: int) -> bool:
+    is_open = operation.outcome == "unknown" or operation.returned is None
+    return (
+        operation.kind == "delete"
+        and operation.called <= end
+        and (is_open or (operation.returned or 0) >= begin)
+    )
+
+
+def _without(operations: Sequence[Operation], gone: Sequence[Operation]) -> list[Operation]:
+    """Leave operations out, and with the writes whoever saw what they wrote, and so on."""
+    left = list(operations)
+    while gone:
+        out = {id(operation) for operation in gone}
+        values = {
+            identity(operation.value)
+            for operation in gone
+            if not _is_read(operation) and operation.value is not None
+        }
+        left = [operation for operation in left if id(operation) not in out]
+        gone = [
+            operation
+            for operation in left
+            for seen in (operation.value if operation.kind == "get" else operation.consumed,)
+            if values and seen is not None and identity(seen) in values
+        ]
+    return left
 
 
 def _found_in(operations: Sequence[Operation]) -> Witness | None:
