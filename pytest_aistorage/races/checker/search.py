@@ -17,6 +17,7 @@ from .values import identity
 __all__ = ["Budget", "search"]
 
 _ABSENT = -1
+_ANY = -2  # what somebody wrote who did not say what
 
 
 class Budget:
@@ -65,13 +66,16 @@ class _Search:
         """A small number for a value, the same for equal ones of equal type."""
         return self.values.setdefault(identity(value), len(self.values))
 
+    def _written(self, operation: Operation) -> int:
+        return _ANY if operation.value is None else self._value(operation.value)
+
     def run(self, budget: Budget) -> Witness | bool | None:
         certain, maybe = self.certain, self.maybe
         calls = [operation.called for operation in certain]
         returns = [NEVER if operation.returned is None else operation.returned for operation in certain]
         count = len(certain)
-        written = [self._value(operation.value) for operation in certain]
-        written_maybe = [self._value(operation.value) for operation in maybe]
+        written = [self._written(operation) for operation in certain]
+        written_maybe = [self._written(operation) for operation in maybe]
         version, value = self.start
         # A configuration: first operation not linearized, bits of those behind it, bits of the unknown ones, state.
         stack = [(0, 0, 0, version, value)]
@@ -137,10 +141,12 @@ class _Search:
                 return None if present else (version, value)
             if not present or (told is not None and told != current):
                 return None
-            return (version, value) if operation.value is None or written == value else None
+            return (version, value) if _ANY in (written, value) or written == value else None
         if base is not None and base != current:
             return None
-        if operation.consumed is not None and (not present or self._value(operation.consumed) != value):
+        if operation.consumed is not None and (
+            not present or value not in (_ANY, self._value(operation.consumed))
+        ):
             return None
         if kind == "delete" and not present:
             # Without versions, one that found nothing looks like one that did.
