@@ -23,9 +23,11 @@ __all__ = ["check_tags", "is_tagged"]
 
 
 def is_tagged(operations: Sequence[Operation]) -> bool:
-    """Whether the operations on one model are told apart by what they wrote, and nothing is deleted."""
+    """Whether the operations on one model are told apart only by what they wrote, and nothing is deleted."""
     written: set[str] = set()
     for operation in operations:
+        if operation.version and operation.outcome == "ok":
+            return False  # some have versions, which values alone would not hold them to
         if operation.outcome == "failed":
             if operation.actual is not None:
                 return False
