@@ -138,7 +138,9 @@ def _run(
             pause.stop(None)
         try:
             outcome = Outcome("ok", operation(seams.around(storage, watch)))
-        except Exception as error:
+        except _End:
+            raise
+        except BaseException as error:  # also what sys.exit and pytest.fail raise: the client must answer
             outcome = _failed(error)
         told = seams.told(watch)
         return watch.last(), dataclasses.replace(outcome, operations=told) if told else outcome
@@ -153,12 +155,14 @@ def _loaded(load: Callable[[Any], Any], argument: Any) -> Any:
         ) from error
 
 
-def _failed(error: Exception) -> Outcome:
+def _failed(error: BaseException) -> Outcome:
     return Outcome("unknown" if isinstance(error, OutcomeUnknownError) else "failed", error=_portable(error))
 
 
-def _portable(error: Exception) -> Exception:
+def _portable(error: BaseException) -> Exception:
     """The error, if it survives pickling; else its name and words. Its cause stays here: it may be a driver's."""
+    if not isinstance(error, Exception):  # raised over there it would end more than a test
+        return RuntimeError(f"{type(error).__name__}: {error}")
     try:
         return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]
     except Exception:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..errors import ConfigurationError
 from .clients import ClientPool
 from .controller import Run, Scenario, run_schedule
 from .enumeration import enumerate_schedules
@@ -34,11 +35,19 @@ class Bound:
         preemptions: how many a schedule may have; None: any number.
         schedules: after how many to stop, those with fewer preemptions first; None: never.
         kills: how many clients of one schedule are killed, where clients are killed at all.
+
+    Raises:
+        ConfigurationError: no schedule would be left, or no client to be killed.
     """
 
     preemptions: int | None = None
     schedules: int | None = None
     kills: int = 1
+
+    def __post_init__(self) -> None:
+        cut = 1 if self.schedules is None else self.schedules
+        if (self.preemptions or 0) < 0 or cut < 1 or self.kills < 1:
+            raise ConfigurationError(f"within {self} there is nothing to explore")
 
     @classmethod
     def usual(cls, clients: int) -> Bound:

@@ -14,6 +14,7 @@ from .clients import ClientPool
 from .controller import LockProbe, Run, Scenario, run_schedule
 from .errors import RaceError
 from .exploration import Bound, Exploration, explore
+from .given import refuse_idle
 from .invariants import name_of, violated
 from .judging import linearizable
 from .recorded import Recording, named_in
@@ -67,7 +68,8 @@ def explore_functions(
 
     Raises:
         NotSharedError: a client does not see what another wrote.
-        RaceError: a function can't be given to another process, or the store can't be emptied.
+        RaceError: a function can't be given to another process, or calling it would do nothing; or the store can't
+            be emptied.
         ConfigurationError, StuckError: as for `explore`.
     """
     if pool is None:
@@ -88,6 +90,7 @@ def explore_functions(
             )
     if not steps:
         raise RaceError("nothing to explore: no function was given")
+    refuse_idle((*steps, setup, invariant))
     with closing(opener()) as observer:
         stage = _Stage(opener, observer, tuple(steps), setup, threads, seams or StorageCalls(), probe)
         clients = pool.clients(len(steps), threads=stage.threads)
@@ -134,7 +137,7 @@ class _Stage:
             self._setup(recording.storage)
         return Scenario(
             opener=self._opener,
-            operations=self.steps,
+            operations=tuple(map(_Unanswered, self.steps)),
             seams=self._seams,
             threads=self.threads,
             probe=self._probe,
@@ -164,6 +167,16 @@ class _Stage:
                 f"the store can't be emptied for the next schedule: {type(error).__name__}: {error}"
             ) from error
         return {} if self._reused else taken
+
+
+class _Unanswered:
+    """A function of which nobody wants to know what it returns, which may be nothing that can be sent."""
+
+    def __init__(self, step: Function) -> None:
+        self._step = step
+
+    def __call__(self, storage: Any) -> None:
+        self._step(storage)
 
 
 def _portable(step: Function) -> Function:

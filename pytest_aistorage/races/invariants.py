@@ -19,9 +19,13 @@ def violated(invariant: Callable[[Any], Any], storage: Any) -> str | None:
     said = f"the invariant {name_of(invariant)} does not hold"
     try:
         held = invariant(storage)
-    except Exception as error:  # whatever it meets: on a state that is as it must be it meets nothing
+    except BaseException as error:  # whatever it meets: on a state that is as it must be it meets nothing
+        # Interrupts are not its own; pytest.fail is, and pytest.skip and pytest.exit are about the whole test.
+        if isinstance(error, KeyboardInterrupt) or type(error).__name__ in ("Skipped", "Exit"):
+            raise
         about = str(error) or type(error).__name__
-        return f"{said}: {about if isinstance(error, AssertionError) else f'{type(error).__name__}: {about}'}"
+        is_plain = isinstance(error, AssertionError) or type(error).__name__ == "Failed"
+        return f"{said}: {about if is_plain else f'{type(error).__name__}: {about}'}"
     if held is False:
         return said
     return f"{said}: {held}" if isinstance(held, str) else None

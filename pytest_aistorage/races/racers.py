@@ -133,7 +133,7 @@ class _Racer:
             try:
                 self._share.workload.act(cast(AIStorage, recorder), self._client, random)
                 return
-            except Exception as error:  # whatever it is; the recorder has it, or it is the workload's own
+            except (Exception, SystemExit) as error:  # the recorder has it, or it is the workload's own
                 if error is not recorder.raised and not isinstance(error, AIStorageError):
                     self.failures.append(
                         Failure(self._client, f"{type(error).__name__}: {error}", traceback.format_exc())

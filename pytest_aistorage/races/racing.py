@@ -15,6 +15,7 @@ from .clients import ClientPool
 from .errors import RaceError
 from .exploration import Bound, Exploration
 from .functions import explore_functions
+from .given import refuse_idle
 from .invariants import violated
 from .page import write_page
 from .stress import Injector, RaceResult, run_race
@@ -103,6 +104,7 @@ class Racing:
         """
         __tracebackhide__ = True
         workload = _workload(work)
+        refuse_idle([invariant])
         result = run_race(
             self._opener,
             workload,

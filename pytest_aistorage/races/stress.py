@@ -22,6 +22,7 @@ from . import operations as plain
 from .checker import Check, check_linearizable
 from .clients import PATIENCE, Client, ClientPool
 from .errors import NotSharedError, RaceError
+from .given import refuse_idle
 from .history import Fault, History, Operation
 from .ledger import Balance, balance
 from .racers import Failure, Share, work
@@ -145,14 +146,15 @@ def run_race(
     Raises:
         NotSharedError: a client does not see what another wrote.
         StuckError: a client was not ready in time.
-        RaceError: a client died, what it is to do can't be given to another process, or it worked on a model that
-            was there before: such a history has no beginning.
+        RaceError: a client died, what it is to do can't be given to another process, the setup would do nothing, or a
+            client worked on a model that was there before: such a history has no beginning.
         ConfigurationError: there are no clients, or no operations.
     """
     if processes < 0 or threads < 1 or operations < 1:
         raise ConfigurationError(
             f"a race of {processes} processes, {threads} threads and {operations} operations is none"
         )
+    refuse_idle([setup])
     if pool is None:
         with ClientPool() as own:
             return run_race(

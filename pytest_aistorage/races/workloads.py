@@ -12,6 +12,7 @@ from ..errors import VersionConflictError
 from ..progress import AIProgress
 from ..storage import AIStorage
 from . import operations
+from .given import refuse_idle
 
 __all__ = [
     "BatchesUnderReads",
@@ -179,9 +180,15 @@ class Functions(Workload):
 
     Attributes:
         steps: each is given the client's storage; picklable where clients are processes.
+
+    Raises:
+        RaceError: calling one of them would do nothing.
     """
 
     steps: tuple[Callable[[AIStorage], Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse_idle(self.steps)
 
     def act(self, storage: AIStorage, client: int, random: Random) -> object:
         """Call the client's function."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from pytest_aistorage import AIProgress
@@ -42,3 +44,25 @@ def counted(number: int, storage: Any) -> None:
 def is_even(storage: Any) -> bool:
     """Say so in one word."""
     return storage.get_progress("resnet").training_samples % 2 == 0
+
+
+def leave(storage: Any) -> None:
+    """End the program, or try to."""
+    sys.exit("no epochs left")
+
+
+async def count_later(storage: Any) -> None:
+    """Nothing runs when this is called."""
+    count(storage)
+
+
+def count_in_pieces(storage: Any) -> Iterator[None]:
+    """Nothing runs when this is called, either."""
+    count(storage)
+    yield
+
+
+def count_and_keep(storage: Any) -> Any:
+    """Return what can't be sent to another process."""
+    count(storage)
+    return lambda: storage
