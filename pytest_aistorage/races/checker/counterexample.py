@@ -11,7 +11,7 @@ from .search import Budget, search
 from .snapshots import check_moments
 from .tags import check_tags, is_tagged
 from .values import identity
-from .versions import check_versions, is_versioned
+from .versions import check_versions, closer, is_versioned
 
 __all__ = ["violation_of"]
 
@@ -130,7 +130,7 @@ def _with_bases(chosen: Sequence[Operation], those: Sequence[Operation]) -> list
 
 def _violates(operations: Sequence[Operation]) -> bool:
     if is_versioned(operations):
-        return isinstance(check_versions(operations, partial=True), Witness)
+        return isinstance(check_versions(closer(operations), partial=True), Witness)
     if is_tagged(operations):
         return isinstance(check_tags(operations), Witness)
     return isinstance(search(operations, Budget(_STEPS)), Witness)

@@ -12,15 +12,15 @@ at the latest call up to there, shrinks what all periods forbid at once, so that
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 from ..history import NEVER, Operation
 from .result import Witness
 
-__all__ = ["UNDECIDED", "check_versions", "is_versioned"]
+__all__ = ["UNDECIDED", "check_versions", "closer", "is_versioned"]
 
 UNDECIDED = object()
 """Operations of unknown outcome fit in more than one way: a search has to tell."""
@@ -53,10 +53,14 @@ def check_versions(operations: Sequence[Operation], *, partial: bool = False) ->
         _, kind, _, _, _, outcome, version, base, _, _, actual, _, _, _ = operation
         if outcome == "ok":
             assert version is not None  # is_versioned
-            if version == 0:
-                if kind in ("save", "update"):
+            if version <= 0:
+                if version < 0 and kind == "get":
+                    return _nobody_wrote([operation], version)
+                if version < 0 or kind in ("save", "update"):
                     return Witness(
-                        rule="duplicate", operations=(operation,), why="it was acknowledged with version 0"
+                        rule="duplicate",
+                        operations=(operation,),
+                        why=f"it was acknowledged with version {version}",
                     )
                 if kind == "delete" and base:
                     return Witness(
@@ -100,6 +104,27 @@ def check_versions(operations: Sequence[Operation], *, partial: bool = False) ->
     return _sweep(writers, reads, absent, pending, last)
 
 
+def closer(operations: Sequence[Operation]) -> list[Operation]:
+    """Return a part of a history with its versions closer together: of those in between that it lacks one is left.
+
+    Args:
+        operations: on one model; `is_versioned`.
+    """
+    known = sorted(
+        {number for one in operations for number in (one.version, one.base, one.actual) if number is not None}
+    )
+    numbers: dict[int | None, int | None] = {None: None}
+    for before, version in itertools.pairwise([0, *known]):
+        if version <= 0 or before < 0:
+            numbers[version] = min(version, 2)
+        else:
+            numbers[version] = (numbers.get(before) or 0) + min(version - before, 2)
+    return [
+        one._replace(version=numbers[one.version], base=numbers[one.base], actual=numbers[one.actual])
+        for one in operations
+    ]
+
+
 def _duplicate(one: Operation, other: Operation) -> Witness:
     first, second = sorted((one, other), key=lambda operation: operation.called)
     started = ""
@@ -123,9 +148,12 @@ def _fill(
     partial: bool,
 ) -> Witness | object | None:
     """Give the versions that nobody acknowledged to operations of unknown outcome."""
+    if last - len(writers) > len(pending) and not partial:
+        # Not listed: where versions are times, say, there are more than fit into memory.
+        read = [version for version in reads if version not in writers]
+        first = next(version for version in itertools.count(1) if version not in writers)
+        return _gap([min(read)] if read else [first], reads, writers, pending)
     gaps = [version for version in range(1, last + 1) if version not in writers]
-    if len(gaps) > len(pending) and not partial:
-        return _gap(gaps, reads, writers, pending)
     left = sorted(pending, key=lambda operation: operation.called)
     for version in reversed(gaps[:]):  # an update of unknown outcome tells what the version before it was
         values = [read[8] for read in reads.get(version, ()) if read[1] == "get" and read[8] is not None]
@@ -352,7 +380,7 @@ def _absent(
     """
     if not beginnings:
         return None
-    from_there = list(accumulate(reversed(least_returns), min))
+    from_there = list(itertools.accumulate(reversed(least_returns), min))
     from_there.reverse()
     deletes = list(endings)
     ends = {begin: _end_after(begin, deletes) for begin in beginnings}
