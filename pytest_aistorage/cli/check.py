@@ -64,6 +64,8 @@ def command(
         recorded = History.load(history)
     except (ConfigurationError, OSError, UnicodeDecodeError) as error:
         raise click.UsageError(str(error)) from error
+    if not len(recorded):
+        raise click.UsageError(f"{history} has no operation in it: nothing to check")
     check = check_linearizable(
         recorded,
         snapshot_listing=snapshot,

@@ -129,7 +129,8 @@ class History:
 
     def dump(self, path: Path) -> None:
         """Write it as JSON Lines."""
-        with path.open("w", encoding="utf-8") as file:
+        # A lone surrogate, which a name may have, is written as JSON would escape it.
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(json.dumps({"history": FORMAT}) + "\n")
             for line in self._lines():
                 file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -162,7 +163,7 @@ class History:
                 if text.strip():
                     try:
                         _read(text, operations, faults)
-                    except (ValueError, TypeError) as error:
+                    except (ValueError, TypeError, RecursionError) as error:
                         raise ConfigurationError(f"{path}, line {number}: {error}") from error
         try:
             return cls(operations, faults)
@@ -172,10 +173,13 @@ class History:
 
 _REQUIRED = object()
 _INTEGERS = ("process", "called", "returned", "version", "base", "actual")
+_VERSIONS = ("version", "base", "actual")
+_WORDS = ("kind", "model_name", "outcome", "error", "source")
+_SEVERAL = ("save_many", "load")
 
 
 def _read(text: str, operations: list[Operation], faults: list[Fault]) -> None:
-    line = json.loads(text)
+    line = json.loads(text, parse_constant=_refuse)
     if not isinstance(line, dict):
         raise ValueError(f"an object is expected, not {text.strip()[:60]!r}")
     if "history" in line:
@@ -187,6 +191,10 @@ def _read(text: str, operations: list[Operation], faults: list[Fault]) -> None:
         operations.append(_operation(line))
 
 
+def _refuse(word: str) -> object:
+    raise ValueError(f"{word} is no JSON: it would not even be equal to itself")
+
+
 def _operation(line: Mapping[str, Any]) -> Operation:
     if unknown := sorted(set(line) - set(Operation._fields)):
         raise ValueError(f"no operation has a field {unknown[0]!r}")
@@ -196,9 +204,37 @@ def _operation(line: Mapping[str, Any]) -> Operation:
     for name in _INTEGERS:
         if given.get(name) is not None:
             given[name] = _integer(given, name)
+    for name in _VERSIONS:
+        _check_version(name, given.get(name))
+    for name in _WORDS:
+        if name in line and not (isinstance(line[name], str) or (line[name] is None and name in _WORDS[3:])):
+            raise ValueError(f"{name} must be a string, not {line[name]!r}")
+    if given["kind"] not in _SEVERAL and not given["model_name"]:
+        raise ValueError("model_name is missing")
     if "parts" in given:
-        given["parts"] = tuple(Part(*part) for part in given["parts"])
+        given["parts"] = _parts(given["parts"])
     return Operation(**given)
+
+
+def _parts(given: object) -> tuple[Part, ...]:
+    if not isinstance(given, list):
+        raise ValueError(f"parts must be a list, not {given!r}")
+    parts = []
+    for one in given:
+        if not isinstance(one, list) or not 1 <= len(one) <= 3 or not (isinstance(one[0], str) and one[0]):
+            raise ValueError(f"a part must be [model_name, version, value], not {one!r}")
+        part = Part(*one)
+        if part.version is not None:
+            _check_version("version", _integer(part._asdict(), "version"))
+        parts.append(part)
+    if len({part.model_name for part in parts}) < len(parts):
+        raise ValueError("parts has a model twice")
+    return tuple(parts)
+
+
+def _check_version(name: str, version: int | None) -> None:
+    if version is not None and version < 0:
+        raise ValueError(f"{name} must not be negative, but is {version}")
 
 
 def _integer(line: Mapping[str, Any], name: str) -> int:

@@ -70,7 +70,14 @@ def describe(
         lines.append(f"Replay: {replay}")
     if page is not None:
         lines.append(f"Timeline: {page.resolve().as_uri()}")
-    return "\n".join(lines)
+    return "\n".join(map(_harmless, lines))
+
+
+def _harmless(line: str) -> str:
+    """Escape what a terminal would obey, or can't be told: names and values may be anybody's."""
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 def _heading(violation: Violation, history: History, name: str) -> str:

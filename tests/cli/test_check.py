@@ -84,3 +84,20 @@ def test_bad_file_is_said(aistorage, tmp_path):
     assert done.returncode == 2
     assert "line 2: kind is missing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_to_check_is_no_pass(aistorage, tmp_path):
+    """A file without operations: one line, and status 2."""
+    path = tmp_path / "empty.jsonl"
+    path.write_text('{"history": 1}\n')
+    done = aistorage("check", str(path))
+    assert (done.returncode, "no operation in it" in done.stderr) == (2, True)
+
+
+def test_names_that_a_terminal_would_obey(check):
+    """They are escaped: a history of others may hold anything."""
+    name = "\x1b[2J\n\u202eLINEARIZABLE\ud800"
+    done = check([Operation(1, "get", name, 0, 1, version=3, value="\x1b]0;\x07")])
+    assert done.returncode == 1
+    assert r'model "\x1b[2J\n\u202eLINEARIZABLE\ud800"' in done.stdout
+    assert "\x07" not in done.stdout

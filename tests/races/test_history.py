@@ -47,8 +47,33 @@ def test_history_of_others_needs_few_fields(tmp_path):
         ('{"process": 0, "kind": "get", "called": 1.5}', "called must be an integer"),
         (f'{{"process": 0, "kind": "get", "called": {10**400}}}', "called must be a 64-bit integer"),
         ('{"process": 0, "kind": "get", "called": 1, "colour": 2}', "'colour'"),
-        ('{"process": 0, "kind": "read", "called": 1}', "kind 'read'"),
-        ('{"process": 0, "kind": "get", "called": 5, "returned": 4}', "returned before it was called"),
+        ('{"process": 0, "kind": "read", "model_name": "m", "called": 1}', "kind 'read'"),
+        (
+            '{"process": 0, "kind": "get", "model_name": "m", "called": 5, "returned": 4}',
+            "returned before it was",
+        ),
+        ('{"process": 0, "kind": "get", "called": 1}', "model_name is missing"),
+        ('{"process": 0, "kind": "get", "model_name": null, "called": 1}', "model_name must be a string"),
+        ('{"process": 0, "kind": "get", "model_name": ["m"], "called": 1}', "model_name must be a string"),
+        ('{"process": 0, "kind": ["get"], "model_name": "m", "called": 1}', "kind must be a string"),
+        (
+            '{"process": 0, "kind": "get", "model_name": "m", "called": 1, "version": -1}',
+            "must not be negative",
+        ),
+        ('{"process": 0, "kind": "get", "model_name": "m", "called": 1, "value": NaN}', "NaN is no JSON"),
+        (f'{{"process": 0, "kind": "get", "called": 1, "value": {"[" * 100_000}', "recursion"),
+        ('{"process": 0, "kind": "load", "called": 1, "parts": "ab"}', "parts must be a list"),
+        ('{"process": 0, "kind": "load", "called": 1, "parts": ["ab"]}', r"a part must be \[model_name"),
+        (
+            '{"process": 0, "kind": "load", "called": 1, "parts": [[7, 1, "a"]]}',
+            r"a part must be \[model_name",
+        ),
+        (
+            '{"process": 0, "kind": "load", "called": 1, "parts": [["m", "1", "a"]]}',
+            "version must be an integer",
+        ),
+        ('{"process": 0, "kind": "load", "called": 1, "parts": [["m", -1]]}', "must not be negative"),
+        ('{"process": 0, "kind": "load", "called": 1, "parts": [["m", 1], ["m", 2]]}', "a model twice"),
     ],
 )
 def test_bad_history_is_refused(tmp_path, text, said):
