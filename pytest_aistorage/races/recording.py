@@ -84,8 +84,8 @@ class RecordingStorage:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the storage declares."""
-        found: frozenset[Capability] = self.storage.capabilities
+        """What the storage declares; one that is none of ours may declare nothing."""
+        found: frozenset[Capability] = getattr(self.storage, "capabilities", frozenset())
         return found
 
     @property

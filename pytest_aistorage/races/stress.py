@@ -173,8 +173,9 @@ def run_race(
                 setup=setup,
             )
     with closing(opener()) as observer:
+        declared: frozenset[Capability] = getattr(observer, "capabilities", frozenset())
         if shared is None:
-            shared = Capability.SHARED_BETWEEN_PROCESSES in observer.capabilities
+            shared = Capability.SHARED_BETWEEN_PROCESSES in declared
         if not shared or not processes:
             shared, processes, threads = False, max(1, processes) * threads, 1
         clients = pool.clients(processes, threads=not shared)
@@ -211,7 +212,7 @@ def run_race(
             elapsed=told.elapsed,
             clients=processes * threads,
             processes=shared,
-            capabilities=frozenset(getattr(observer, "capabilities", ())),
+            capabilities=declared,
             seed=seed,
             failures=tuple(told.failures),
         )

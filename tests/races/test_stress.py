@@ -9,7 +9,7 @@ import pytest
 from race_machine import KEEPING
 from race_stores import FlockStorage, PrivateStorage, RenameStorage, UnlockedMemoryStorage, die, pid
 
-from pytest_aistorage import AIProgress, ConfigurationError
+from pytest_aistorage import AIProgress, ConfigurationError, open_storage
 from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.races import (
     BatchesUnderReads,
@@ -193,3 +193,26 @@ def test_models_that_were_there_before_are_refused(pool, subject_of):
     assert run_race(store.opener, ListingUnderWrites(subject.model()), operations=40, pool=pool).check
     with pytest.raises(RaceError, match="was there before the race"):
         run_race(store.opener, SameModel(model), operations=4, pool=pool)
+
+
+class Undeclared:
+    """Any object with the methods will do, and this one declares nothing."""
+
+    def __init__(self, storage):
+        self._storage = storage
+
+    def __getattr__(self, name):
+        if name in ("capabilities", "type"):
+            raise AttributeError(name)
+        return getattr(self._storage, name)
+
+
+def test_a_storage_that_declares_nothing(pool):
+    """It is raced as threads, and promises nothing of listings and batches."""
+    with open_storage("memory://undeclared") as kept:
+        result = run_race(
+            lambda: Undeclared(open_storage("memory://undeclared")), SameModel(), operations=40, pool=pool
+        )
+        assert kept.get_progress("race").version == 40
+    assert (result.processes, result.capabilities) == (False, frozenset())
+    assert result.check
