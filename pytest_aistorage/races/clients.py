@@ -22,6 +22,7 @@ from typing import Any, Self
 from ..errors import UnsupportedOperationError
 from ._client import serve
 from .errors import RaceError, StuckError
+from .invariants import name_of
 from .outcomes import Outcome
 
 __all__ = ["PATIENCE", "Client", "ClientPool"]
@@ -128,6 +129,7 @@ class Client(ABC):
             Exception: what the opener raised.
             RaceError: the client died of it.
         """
+        __tracebackhide__ = True
         self._told("open", self.packed(opener))
 
     def close(self) -> None:
@@ -141,6 +143,7 @@ class Client(ABC):
         return outcome
 
     def _told(self, command: str, argument: object) -> None:
+        __tracebackhide__ = True
         self.send(command, argument)
         outcome: Outcome = self.answer()[2]
         if outcome.error is not None:
@@ -159,6 +162,7 @@ class _Process(Client):
         return f"/proc/{self.pid}"
 
     def packed(self, thing: object) -> object:
+        __tracebackhide__ = True  # the arguments of what opens a storage are its URL, with its password
         # What is pickled by name must be found there, too, and what it opens may be named relatively, or by the
         # environment of a test that came long after the process.
         surroundings = list(sys.path), _environment(), os.getcwd()
@@ -169,12 +173,12 @@ class _Process(Client):
             packed = pickle.dumps(thing)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise RaceError(
-                f"{thing!r} can't be given to another process ({error}): functions that race are to be at a module's "
-                "top level"
+                f"{_called(thing)} can't be given to another process ({error}): functions that race are to be at a "
+                "module's top level"
             ) from error
         if b"__main__" in packed:
             raise RaceError(
-                f"{thing!r} lives in __main__, which another process can't import: move it to a module"
+                f"{_called(thing)} lives in __main__, which another process can't import: move it to a module"
             )
         return packed
 
@@ -191,6 +195,13 @@ class _Process(Client):
             while self.channel.poll(max(0.0, deadline - time.monotonic())):
                 self.channel.recv()
         self.channel.close()
+
+
+def _called(thing: object) -> str:
+    """What the words of an error call it; without its arguments, among which a URL with a password may be."""
+    if isinstance(thing, tuple):
+        return "what a client is to do"
+    return f"what opens a storage ({name_of(thing) if callable(thing) else type(thing).__name__})"
 
 
 def _environment() -> dict[str, str]:

@@ -72,6 +72,7 @@ def explore_functions(
             be emptied.
         ConfigurationError, StuckError: as for `explore`.
     """
+    __tracebackhide__ = True  # what opener is given may be a URL with its password
     if pool is None:
         with ClientPool() as own:
             return explore_functions(

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
 
@@ -62,7 +62,7 @@ class Share:
         seed: of what is random.
     """
 
-    opener: Callable[[], Any]
+    opener: Callable[[], Any] = field(repr=False)  # a URL with its password may be in it
     workload: Workload
     first: int
     times: tuple[int, ...]

@@ -150,6 +150,7 @@ def run_race(
             client worked on a model that was there before: such a history has no beginning.
         ConfigurationError: there are no clients, or no operations.
     """
+    __tracebackhide__ = True  # what opener is given may be a URL with its password
     if processes < 0 or threads < 1 or operations < 1:
         raise ConfigurationError(
             f"a race of {processes} processes, {threads} threads and {operations} operations is none"

@@ -10,6 +10,7 @@ import pytest
 import race_functions as app
 from race_machine import KEEPING
 
+from pytest_aistorage import open_storage
 from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.races import History, NotSharedError, RaceError, SameModel, check_linearizable
 from pytest_aistorage.races.racing import Racing
@@ -135,3 +136,22 @@ def test_a_race_ends_after_so_many_seconds(pool, tmp_path):
     opener = functools.partial(FileStorage, tmp_path / "m.json")
     with pytest.raises(AssertionError):
         Racing(opener, pool, tmp_path)(SameModel(), operations=10**9, seconds=0.3)
+
+
+@pytest.mark.parametrize("way", ["at full speed", "in every order"])
+@pytest.mark.parametrize("at_fault", ["the opener", "the function"])
+def test_no_password_is_in_a_failure(pool, tmp_path, way, at_fault):
+    """Neither in its words nor among the arguments that pytest shows: the opener is not what a reader has to see."""
+    word = "hunter" + "2"
+    opener = functools.partial(_from_url, tmp_path / "m.db", f"redis://user:{word}@host/0")
+    if at_fault == "the opener":
+        opener = functools.partial(lambda *given: _from_url(*given), *opener.args)
+    step = app.count if at_fault == "the opener" else lambda storage: None
+    racing = Racing(opener, pool, tmp_path)
+    with pytest.raises(RaceError) as caught:
+        racing(step, operations=4) if way == "at full speed" else racing.explore(step, step)
+    assert word not in str(caught.getrepr(style="long"))
+
+
+def _from_url(path, url):
+    return open_storage(f"sqlite:///{path}")
