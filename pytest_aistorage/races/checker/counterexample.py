@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from ..history import Fault, History, Operation
@@ -11,7 +12,7 @@ from .search import Budget, search
 from .snapshots import check_moments
 from .tags import check_tags, is_tagged
 from .values import identity
-from .versions import check_versions, closer, is_versioned
+from .versions import check_versions, is_versioned
 
 __all__ = ["violation_of"]
 
@@ -130,10 +131,27 @@ def _with_bases(chosen: Sequence[Operation], those: Sequence[Operation]) -> list
 
 def _violates(operations: Sequence[Operation]) -> bool:
     if is_versioned(operations):
-        return isinstance(check_versions(closer(operations), partial=True), Witness)
+        return isinstance(check_versions(_closer(operations), partial=True), Witness)
     if is_tagged(operations):
         return isinstance(check_tags(operations), Witness)
     return isinstance(search(operations, Budget(_STEPS)), Witness)
+
+
+def _closer(operations: Sequence[Operation]) -> list[Operation]:
+    """Return a part of a history with its versions closer together: of those in between that it lacks one is left."""
+    known = sorted(
+        {number for one in operations for number in (one.version, one.base, one.actual) if number is not None}
+    )
+    numbers: dict[int | None, int | None] = {None: None}
+    for before, version in itertools.pairwise([0, *known]):
+        if version <= 0 or before < 0:
+            numbers[version] = min(version, 2)
+        else:
+            numbers[version] = (numbers.get(before) or 0) + min(version - before, 2)
+    return [
+        one._replace(version=numbers[one.version], base=numbers[one.base], actual=numbers[one.actual])
+        for one in operations
+    ]
 
 
 def _cut_down(those: Sequence[Operation], blocked: Sequence[Operation]) -> tuple[Sequence[Operation], bool]:

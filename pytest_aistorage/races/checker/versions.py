@@ -20,7 +20,7 @@ from typing import Any
 from ..history import NEVER, Operation
 from .result import Witness
 
-__all__ = ["UNDECIDED", "check_versions", "closer", "is_versioned"]
+__all__ = ["UNDECIDED", "check_versions", "is_versioned"]
 
 UNDECIDED = object()
 """Operations of unknown outcome fit in more than one way: a search has to tell."""
@@ -102,27 +102,6 @@ def check_versions(operations: Sequence[Operation], *, partial: bool = False) ->
         if filled is not None:
             return filled
     return _sweep(writers, reads, absent, pending, last)
-
-
-def closer(operations: Sequence[Operation]) -> list[Operation]:
-    """Return a part of a history with its versions closer together: of those in between that it lacks one is left.
-
-    Args:
-        operations: on one model; `is_versioned`.
-    """
-    known = sorted(
-        {number for one in operations for number in (one.version, one.base, one.actual) if number is not None}
-    )
-    numbers: dict[int | None, int | None] = {None: None}
-    for before, version in itertools.pairwise([0, *known]):
-        if version <= 0 or before < 0:
-            numbers[version] = min(version, 2)
-        else:
-            numbers[version] = (numbers.get(before) or 0) + min(version - before, 2)
-    return [
-        one._replace(version=numbers[one.version], base=numbers[one.base], actual=numbers[one.actual])
-        for one in operations
-    ]
 
 
 def _duplicate(one: Operation, other: Operation) -> Witness:
