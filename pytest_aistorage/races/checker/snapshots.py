@@ -13,8 +13,10 @@ tried out together (2 of 12 000 violations in random histories of up to eight op
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from ..history import NEVER, Operation, Part
 from .result import Witness, unique
@@ -188,13 +190,14 @@ def check_moments(operations: Sequence[Operation], *, snapshot: bool, atomic: bo
         models = split([*others, *several])
         lines = {name: _line(found) for name, found in models.items()}
         batches = [operation for operation in several if operation.kind == "save_many"]
+        sorted_batches = _Batches(batches)
         placed: list[tuple[Operation, dict[str, int]]] = []
         narrowed = False
         for number, operation in enumerate(several):
             window = _window(operation, lines)
             if operation.kind == "load":
                 placed.append((originals[number], window.indexes))
-                if (torn := _torn_batch(originals[number], window.indexes, batches)) is not None:
+                if (torn := sorted_batches.torn_by(originals[number], window.indexes)) is not None:
                     return torn
             if window.low > window.high:
                 shown = (window.upper, window.lower, originals[number])
@@ -254,24 +257,75 @@ def _window(operation: Operation, lines: Mapping[str, _Line]) -> _Window:
     return window
 
 
-def _torn_batch(
-    listing: Operation, indexes: Mapping[str, int], batches: Sequence[Operation]
-) -> Witness | None:
-    for batch in batches:
-        inside = {
-            part.model_name: indexes[part.model_name] >= (part.version or 0)
-            for part in batch.parts
-            if part.model_name in indexes
+class _Batches:
+    """Batches by the models that are in them, so that a listing need not be held against each of them.
+
+    Of those with the same models a listing sees the first so many on each of them, and on each as many; each is
+    looked at only where the numbers differ, or where two have their models in different orders.
+
+    Args:
+        batches: all of them.
+    """
+
+    def __init__(self, batches: Sequence[Operation]) -> None:
+        self._groups: dict[tuple[str, ...], list[Operation]] = {}
+        for batch in batches:
+            names = tuple(sorted(part.model_name for part in batch.parts))
+            self._groups.setdefault(names, []).append(batch)
+        self._versions = {
+            names: {
+                name: sorted(
+                    part.version or 0 for batch in group for part in batch.parts if part.model_name == name
+                )
+                for name in names
+            }
+            for names, group in self._groups.items()
         }
-        if len(set(inside.values())) > 1:
-            there = ", ".join(name for name, is_seen in inside.items() if is_seen)
-            missing = ", ".join(name for name, is_seen in inside.items() if not is_seen)
-            return Witness(
-                rule="batch",
-                operations=(batch, listing),
-                why=f"of one batch it saw {there} and not {missing}",
-            )
-    return None
+        self._crossed = {names for names, group in self._groups.items() if not _is_in_one_order(group)}
+
+    def torn_by(self, listing: Operation, indexes: Mapping[str, int]) -> Witness | None:
+        """The batch of which a listing saw a part.
+
+        Args:
+            listing: what saw it.
+            indexes: how far each model had come in it, where that is known.
+        """
+        for names, versions in self._versions.items():
+            seen = {bisect_right(versions[name], indexes[name]) for name in names if name in indexes}
+            if len(seen) > 1 or names in self._crossed:
+                for batch in self._groups[names]:
+                    if (torn := _torn(batch, listing, indexes)) is not None:
+                        return torn
+        return None
+
+
+def _name_of(part: Part) -> str:
+    return part.model_name
+
+
+def _is_in_one_order(group: Sequence[Operation]) -> bool:
+    versions = sorted([part.version or 0 for part in sorted(batch.parts, key=_name_of)] for batch in group)
+    return all(
+        all(one < other for one, other in zip(before, after, strict=True))
+        for before, after in itertools.pairwise(versions)
+    )
+
+
+def _torn(batch: Operation, listing: Operation, indexes: Mapping[str, int]) -> Witness | None:
+    inside = {
+        part.model_name: indexes[part.model_name] >= (part.version or 0)
+        for part in batch.parts
+        if part.model_name in indexes
+    }
+    if len(set(inside.values())) < 2:
+        return None
+    there = ", ".join(name for name, is_seen in inside.items() if is_seen)
+    missing = ", ".join(name for name, is_seen in inside.items() if not is_seen)
+    return Witness(
+        rule="batch",
+        operations=(batch, listing),
+        why=f"of one batch it saw {there} and not {missing}",
+    )
 
 
 def _incomparable(placed: Sequence[tuple[Operation, dict[str, int]]]) -> Witness | None:
@@ -294,7 +348,7 @@ def _incomparable(placed: Sequence[tuple[Operation, dict[str, int]]]) -> Witness
 
 
 def _crossed(batches: Sequence[Operation]) -> Witness | None:
-    """Two batches that two models have in different orders."""
+    """Batches that their models have in orders that contradict each other."""
     order: dict[str, list[tuple[int, int]]] = {}
     for number, batch in enumerate(batches):
         for part in batch.parts:
@@ -310,4 +364,17 @@ def _crossed(batches: Sequence[Operation]) -> Witness | None:
                     why=f"on {name} the one came first, on {before[other, one]} the other",
                 )
             before[one, other] = name
+    sorter: TopologicalSorter[int] = TopologicalSorter()
+    for one, other in before:
+        sorter.add(other, one)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle: list[int] = error.args[1]
+        names = ", ".join(dict.fromkeys(before[pair] for pair in itertools.pairwise(circle)))
+        return Witness(
+            rule="batch",
+            operations=tuple(batches[number] for number in circle[:-1]),
+            why=f"by the versions on {names} each came before the next, and the last before the first",
+        )
     return None
