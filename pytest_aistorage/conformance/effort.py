@@ -17,7 +17,7 @@ class Effort:
         sequences: how many sequences of operations are drawn against the specification.
         steps: how many operations a sequence has at most.
         interruptions: at how many places of one operation another client is let in, or the client is killed.
-        operations: of one stress run, all clients together.
+        operations: of one stress run at most, all clients together; so many that even in memory its time ends it.
         racing: seconds after which a stress run ends, however many operations are left.
         racers: clients of a stress run.
         kills: how many clients are killed at random while they write.
@@ -43,7 +43,7 @@ EFFORTS = {
             sequences=8,
             steps=20,
             interruptions=6,
-            operations=400,
+            operations=8_000,
             racing=0.2,
             racers=4,
             kills=2,
@@ -54,7 +54,7 @@ EFFORTS = {
             sequences=25,
             steps=30,
             interruptions=16,
-            operations=1200,
+            operations=12_000,
             racing=0.3,
             racers=6,
             kills=4,
@@ -65,7 +65,7 @@ EFFORTS = {
             sequences=200,
             steps=50,
             interruptions=200,
-            operations=8000,
+            operations=200_000,
             racing=10.0,
             racers=8,
             kills=25,
