@@ -16,6 +16,7 @@ from .values import identity
 
 __all__ = ["Budget", "search"]
 
+_PER_STEP = 8  # operations of unknown outcome that are tried in a step; a thousand of them make it a long one
 _ABSENT = -1
 _ANY = -2  # what somebody wrote who did not say what
 
@@ -77,8 +78,11 @@ class _Search:
         written = [self._written(operation) for operation in certain]
         written_maybe = [self._written(operation) for operation in maybe]
         version, value = self.start
+        twins = self._twins(written_maybe)
         # A configuration: first operation not linearized, bits of those behind it, bits of the unknown ones, state.
-        stack = [(0, 0, 0, version, value)]
+        # The bit behind those of the unknown ones is that of nobody, and set from the beginning.
+        nobody = 1 << len(maybe)
+        stack = [(0, 0, nobody, version, value)]
         seen = {stack[0]}
         furthest = (-1, 0, 0, version, value)
         while stack:
@@ -91,6 +95,7 @@ class _Search:
                 return None
             if first + bits.bit_count() > furthest[0]:
                 furthest = (first + bits.bit_count(), first, bits, version, value)
+            tried = 0
             # Whatever comes next must have been called before every operation that is left returned.
             limit, position, mask = NEVER, first, bits
             candidates = []
@@ -116,10 +121,12 @@ class _Search:
                     seen.add(new)
                     stack.append(new)
             for number, operation in enumerate(maybe):
-                if used >> number & 1:
-                    continue
                 if operation.called > limit:
                     break
+                tried += 1
+                # Of those that would do the same, the one that was called first could do it wherever another can.
+                if used >> number & 1 or not used >> twins[number] & 1:
+                    continue
                 after = self._after(operation, written_maybe[number], version, value)
                 if after is None or after == (version, value):
                     continue
@@ -127,7 +134,20 @@ class _Search:
                 if new not in seen:
                     seen.add(new)
                     stack.append(new)
+                    tried += _PER_STEP
+            budget.left -= tried // _PER_STEP
         return self._stuck(furthest)
+
+    def _twins(self, written: Sequence[int]) -> list[int]:
+        """For each operation of unknown outcome the last one before it that would do the same; or else nobody."""
+        last: dict[tuple[Any, ...], int] = {}
+        twins = []
+        for number, operation in enumerate(self.maybe):
+            consumed = None if operation.consumed is None else self._value(operation.consumed)
+            what = (operation.kind == "delete", written[number], operation.base, consumed)
+            twins.append(last.get(what, len(self.maybe)))
+            last[what] = number
+        return twins
 
     def _after(self, operation: Operation, written: int, version: int, value: int) -> tuple[int, int] | None:
         """The state after an operation took place in a state; None: it can't have been told what it was told."""
