@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from ..history import History, Operation
 from .counterexample import violation_of
+from .halves import half_seen
 from .result import Check, Verdict, Violation, Witness
 from .search import Budget, search
 from .snapshots import check_moments, split
@@ -67,6 +68,8 @@ def check_linearizable(
     undecided = _searched(open_models, models, steps, found)
     if not found and compound and (snapshot_listing or atomic_batch):
         witness = check_moments(operations, snapshot=snapshot_listing, atomic=atomic_batch)
+        if witness is None and atomic_batch:
+            witness = half_seen(operations, models, snapshot=snapshot_listing)
         if witness is not None:
             found.append(("", witness))
     violations = [violation_of(name, witness, history, models) for name, witness in found]

@@ -45,3 +45,36 @@ def test_thousands_of_batches_and_listings():
     started = perf_counter()
     assert check_linearizable(History(operations))
     assert perf_counter() - started < 20
+
+
+FIRST = _batch(1, 0, 5, a=1, b=1)
+LOST = Operation(
+    2, "save_many", "", 10, None, "unknown", parts=(Part("a", None, "new"), Part("b", None, "too"))
+)
+"""Its client was killed."""
+
+
+def _get(name, called, version, value):
+    return Operation(3, "get", name, called, called + 1, version=version, value=value)
+
+
+def test_half_a_batch_of_a_killed_client():
+    """A listing, or reads one after another, see a part of it and not the other: it is torn, whoever was killed."""
+    half = Operation(3, "load", "", 20, 21, parts=(Part("a", 2, "new"), Part("b", 1, "1b")))
+    reads = [_get("a", 20, 2, "new"), _get("b", 30, 1, "1b")]
+    for seen in ([half], reads):
+        history = History([FIRST, LOST, *seen])
+        assert check_linearizable(history).violation.anomaly == "torn batch"
+        assert check_linearizable(history, atomic_batch=False)
+    assert check_linearizable(History([FIRST, LOST, *reversed([one._replace(called=20) for one in reads])]))
+
+
+def test_what_may_have_come_after_a_batch_of_a_killed_client():
+    """All of it, none of it, and a part that a later change or an unknown delete has hidden, are as good as any."""
+    gets = [_get("a", 20, 2, "new"), _get("b", 30, 2, "too")]
+    later = Operation(4, "save", "b", 22, 23, version=3, value="later")
+    unsure = Operation(5, "delete", "b", 22, None, "unknown")
+    assert check_linearizable(History([FIRST, LOST, *gets]))
+    assert check_linearizable(History([FIRST, LOST, _get("a", 20, 1, "1a"), _get("b", 30, 1, "1b")]))
+    assert check_linearizable(History([FIRST, LOST, gets[0], later, _get("b", 30, 3, "later")]))
+    assert check_linearizable(History([FIRST, LOST, gets[0], unsure, _get("b", 30, 0, None)]))
