@@ -56,6 +56,7 @@ class StorageURL:
         Raises:
             ConfigurationError: no URL; the message never repeats the URL, in which a password may hide.
         """
+        __tracebackhide__ = True  # pytest would print the argument
         if not isinstance(url, str):
             raise ConfigurationError(f"a storage URL must be a str, not {type(url).__name__}")
         if ":" not in url:

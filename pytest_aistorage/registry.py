@@ -70,6 +70,7 @@ def open_storage(url: str, **options: Any) -> AIStorage:
     Raises:
         ConfigurationError: a URL that can't be read, an unknown scheme or option, a driver that is missing.
     """
+    __tracebackhide__ = True  # pytest would print the URL, with its password
     scheme = StorageURL.parse(url).scheme
     return _class_for(scheme).from_url(url, **options)
 

@@ -25,7 +25,14 @@ from ..errors import (
 from ..storage import ChangeRaised
 from ._connections import Session, flavour_of, open_session
 from ._schema import Flavour
-from ._sql_errors import Failure, failure_of, failure_of_commit, is_already_there, is_driver_error
+from ._sql_errors import (
+    Failure,
+    failure_of,
+    failure_of_commit,
+    is_already_there,
+    is_driver_error,
+    without_frames,
+)
 from ._statements import Statements
 
 __all__ = ["Executor", "Prepared"]
@@ -126,7 +133,9 @@ class Executor:
             return open_session(self._engine)
         except Exception as error:
             translated = self._not_connected(error)
-            raise translated from (None if isinstance(translated, ConfigurationError) else error)
+            raise translated from (
+                None if isinstance(translated, ConfigurationError) else without_frames(error)
+            )
 
     def _rest(self, session: Session) -> None:
         # Only while the pool has connections to give: whoever waits for one waits there, and not here.

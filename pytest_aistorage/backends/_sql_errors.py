@@ -8,7 +8,14 @@ from typing import Any
 
 from ._schema import Flavour
 
-__all__ = ["Failure", "failure_of", "failure_of_commit", "is_already_there", "is_driver_error"]
+__all__ = [
+    "Failure",
+    "failure_of",
+    "failure_of_commit",
+    "is_already_there",
+    "is_driver_error",
+    "without_frames",
+]
 
 
 class Failure(enum.Enum):
@@ -142,3 +149,15 @@ def _of_sqlite(error: Exception) -> Failure:
         if "has no column" in str(error) or "no such column" in str(error) or "ON CONFLICT" in str(error):
             return Failure.MISMATCH
     return _SQLITE.get(primary, Failure.REFUSED)
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Return a connection's error without its frames, and those of what led to it.
+
+    They have the password among their arguments, which pytest and others print.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        chain.__traceback__ = None
+        chain = chain.__cause__ or chain.__context__
+    return error

@@ -63,6 +63,7 @@ class DatabaseStorage(AIStorage):
         pool_size: int | None = None,
         max_overflow: int | None = None,
     ) -> None:
+        __tracebackhide__ = True  # as in from_url
         if (url is None) == (db is None):
             raise ConfigurationError("a database storage needs either a URL or an engine (db=…)")
         options: dict[str, Any] = {"timeout": timeout, "pool_size": pool_size, "max_overflow": max_overflow}
@@ -101,6 +102,7 @@ class DatabaseStorage(AIStorage):
             ConfigurationError: as the class does, or an unknown option.
         """
         engine = options.pop("db", None)
+        __tracebackhide__ = True  # pytest would print the URL, with its password
         # An unknown keyword is an error of this package, not a TypeError.
         config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
         return cls(url, **options) if engine is None else cls(db=engine, **options)

@@ -115,6 +115,7 @@ class RedisStorage(AIStorage):
             "max_connections": max_connections,
             "durability": durability,
         }
+        __tracebackhide__ = True  # as in from_url
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if redis is None:
             if url is None:
@@ -160,6 +161,7 @@ class RedisStorage(AIStorage):
             ConfigurationError: a URL or an option that can't be right.
         """
         client = options.pop("redis", None)
+        __tracebackhide__ = True  # pytest would print the URL, with its password
         # An unknown keyword is an error of this package, not a TypeError.
         config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
         return cls(url, **options) if client is None else cls(redis=client, **options)
