@@ -79,6 +79,12 @@ class _Search:
         written_maybe = [self._written(operation) for operation in maybe]
         version, value = self.start
         twins = self._twins(written_maybe)
+        # A version that somebody was told to have taken is taken by nobody else.
+        taken = {
+            operation.version
+            for operation in certain
+            if operation.version and operation.kind in ("save", "update", "delete")
+        }
         # A configuration: first operation not linearized, bits of those behind it, bits of the unknown ones, state.
         # The bit behind those of the unknown ones is that of nobody, and set from the beginning.
         nobody = 1 << len(maybe)
@@ -120,7 +126,7 @@ class _Search:
                 if new not in seen:
                     seen.add(new)
                     stack.append(new)
-            for number, operation in enumerate(maybe):
+            for number, operation in enumerate(() if version + 1 in taken else maybe):
                 if operation.called > limit:
                     break
                 tried += 1
