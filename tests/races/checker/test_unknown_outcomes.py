@@ -10,7 +10,7 @@ from pytest_aistorage.races import History, Operation, Verdict, check_linearizab
 
 
 def churn(seed: int, number: int, unknown: float) -> list[Operation]:
-    """What 8 clients are told that save, delete and get one model, some of whose answers get lost."""
+    """What 8 clients are told that save, delete and get one model, some of whose answers get lost, half of them with what was asked."""
     random = Random(seed)
     now, version, value = 100, 0, None
     free = [0] * 8
@@ -25,8 +25,10 @@ def churn(seed: int, number: int, unknown: float) -> list[Operation]:
             told, read = (0, None) if value is None else (version, value)
             operations.append(Operation(process, kind, "m", called, returned, version=told, value=read))
             continue
-        version, value = version + 1, None if kind == "delete" else tag
+        written = None if kind == "delete" else tag
         lost = random.random() < unknown
+        if not lost or random.random() < 0.5:
+            version, value = version + 1, written
         operations.append(
             Operation(
                 process,
@@ -36,7 +38,7 @@ def churn(seed: int, number: int, unknown: float) -> list[Operation]:
                 returned,
                 "unknown" if lost else "ok",
                 version=None if lost else version,
-                value=value,
+                value=written,
             )
         )
     return operations
