@@ -19,6 +19,7 @@ __all__ = ["Budget", "search"]
 _PER_STEP = 8  # operations of unknown outcome that are tried in a step; a thousand of them make it a long one
 _ABSENT = -1
 _ANY = -2  # what somebody wrote who did not say what
+_UNREAD = -3  # what was perhaps written, and surely read by nobody
 
 
 class Budget:
@@ -76,7 +77,15 @@ class _Search:
         returns = [NEVER if operation.returned is None else operation.returned for operation in certain]
         count = len(certain)
         written = [self._written(operation) for operation in certain]
-        written_maybe = [self._written(operation) for operation in maybe]
+        # What nobody read is not told apart, so that those who perhaps wrote it are twins: else each of them is tried
+        # wherever any could have come.
+        read = {
+            self._value(seen)
+            for operation in (*certain, *maybe)
+            for seen in (operation.value if operation.kind == "get" else None, operation.consumed)
+            if seen is not None
+        }
+        written_maybe = [one if one in read or one == _ANY else _UNREAD for one in map(self._written, maybe)]
         version, value = self.start
         twins = self._twins(written_maybe)
         # A version that somebody was told to have taken is taken by nobody else.
