@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from .clients import ClientPool
 from .controller import Run, Scenario, run_schedule
 from .enumeration import enumerate_schedules
 from .judging import linearizable
-from .schedule import Schedule, Step
+from .schedule import WAITS, Schedule, Step
 
 __all__ = ["MOST_PREEMPTIONS", "MOST_SCHEDULES", "Bound", "Exploration", "Judge", "Shrunk", "explore"]
 
@@ -217,7 +218,8 @@ def explore(
         replay: run this schedule only.
 
     Raises:
-        ConfigurationError: the schedule to be replayed has a step of a client that there is not.
+        ConfigurationError: the schedule to be replayed has a step of a client that there is not; or nothing is wrong
+            with it, and a step of it never came: a name that has grown stale shows nothing.
         StuckError: a client said nothing in time, or all wait for each other.
         RaceError: a client can't load what it is to do.
     """
@@ -227,6 +229,23 @@ def explore(
     if isinstance(bound, int):
         bound = Bound(preemptions=bound, schedules=MOST_SCHEDULES)
     return _Explorer(scenarios, judge, pool).explored(bound, kills, replay)
+
+
+def _check_took_place(wanted: Schedule, run: Schedule) -> None:
+    """Fail if a step of the one schedule is not in the other; waits for locks come and go.
+
+    Raises:
+        ConfigurationError: naming the step.
+    """
+    left = Counter(run.steps)
+    for step in wanted:
+        if step.label == WAITS:
+            continue
+        left[step] -= 1
+        if left[step] < 0:
+            raise ConfigurationError(
+                f"schedule {wanted}: its step {step} never came; what took place is {run}, and nothing is wrong there"
+            )
 
 
 class _Explorer:
@@ -241,6 +260,8 @@ class _Explorer:
         if replay is not None:
             run = run_schedule(last, replay, self._pool)
             what = self._judge(run)
+            if what is None:
+                _check_took_place(Schedule.parse(str(replay)), run.schedule)
             return Exploration(
                 clients=clients,
                 granularity=granularity,

@@ -88,6 +88,8 @@ def test_one_schedule_is_replayed(pool, shared, name):
     assert (found.schedules, found.failing, found.example) == (1, 1, name)
     assert found.claim == "violation in the one schedule that was replayed"
     assert explored(replay="P1:get,P1:save,P2:get,P2:save").claim.startswith("no violation in the one")
+    with pytest.raises(ConfigurationError, match="its step P1:fetch never came; what took place is P1:get"):
+        explored(replay="P1:fetch,P2:get")  # a name that has grown stale shows nothing
 
 
 def test_the_repaired_function_passes(pool, shared):
