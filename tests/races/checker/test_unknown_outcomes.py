@@ -10,7 +10,7 @@ from pytest_aistorage.races import History, Operation, Verdict, check_linearizab
 
 
 def churn(seed: int, number: int, unknown: float) -> list[Operation]:
-    """What 8 clients are told who save, delete and get one model; half of the lost answers are of what took effect."""
+    """What 8 clients are told who save, delete and get one model; half of the lost answers took effect."""
     random = Random(seed)
     now, version, value = 100, 0, None
     free = [0] * 8
