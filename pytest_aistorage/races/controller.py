@@ -277,18 +277,25 @@ class Race:
         """Whether the client that was granted a step, and has not finished it, waits for a lock."""
         if not self.stopped and not self.waiting:
             return False  # nobody is left who could hold one
+        # Looked at before the server is asked: whoever has got its lock by then is not among those it counts.
+        behind = self._behind()
+        others = len(behind) - len(wait([self._clients[n].channel for n in behind], 0))
         known = self._scenario.probe.waiting() if self._scenario.probe else None
         if known is None:
             return idle > self._lock_limit
-        return known > sum(1 for told in self.waiting.values() if not told)
+        return known > others
+
+    def _behind(self) -> list[int]:
+        """The clients that wait for a lock and will not be told when they have it."""
+        return [number for number, told in self.waiting.items() if not told]
 
     def _settle(self) -> None:
         """Find out which of the waiting clients has got its lock by the step that was just taken."""
         for number in list(self.waiting):
             if self.waiting[number]:
                 self._retry(number)
-        behind = [number for number, told in self.waiting.items() if not told]
-        deadline = time.monotonic() + LOCK_LIMIT
+        behind = self._behind()
+        deadline = time.monotonic() + PATIENCE
         while behind:
             known = self._scenario.probe.waiting() if self._scenario.probe else None
             arrived = wait([self._clients[n].channel for n in behind], 0)
