@@ -142,14 +142,27 @@ class Client(ABC):
         outcome: Outcome = self.answer()[2]
         return outcome
 
+    def result(self, operation: Callable[[Any], Any]) -> Any:
+        """Let it run an operation on its storage, and return what it returns.
+
+        Raises:
+            Exception: what the operation raised.
+            RaceError: the client died.
+        """
+        return self._value(self.call(operation), "call")
+
     def _told(self, command: str, argument: object) -> None:
         __tracebackhide__ = True
         self.send(command, argument)
-        outcome: Outcome = self.answer()[2]
+        self._value(self.answer()[2], command)
+
+    def _value(self, outcome: Outcome, command: str) -> Any:
+        __tracebackhide__ = True
         if outcome.error is not None:
             raise outcome.error
         if outcome.kind == "died":
             raise RaceError(f"a client died at {command!r}")
+        return outcome.value
 
 
 class _Process(Client):

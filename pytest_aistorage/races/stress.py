@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..capabilities import Capability
 from ..errors import ConfigurationError, CorruptStorageError, StorageUnavailableError
-from ..progress import AIProgress
 from ..storage import AIStorage
 from . import operations as plain
 from .checker import Check, check_linearizable
@@ -31,6 +30,8 @@ from .seams import Pause, Seams, Watch
 from .workloads import Workload
 
 __all__ = ["Injector", "RaceResult", "StartLine", "check_shared", "run_race"]
+
+T = TypeVar("T")
 
 _SWITCH = 2e-5  # seconds
 
@@ -180,7 +181,7 @@ def run_race(
         if not shared or not processes:
             shared, processes, threads = False, max(1, processes) * threads, 1
         clients = pool.clients(processes, threads=not shared)
-        before = {record.model_name for record in observer.load_progress()}
+        before = {record.model_name for record in patiently(observer.load_progress)}
         recorder = RecordingStorage(observer, OBSERVER)
         if setup is not None:
             setup(recorder)
@@ -274,16 +275,35 @@ def check_shared(clients: list[Client], observer: AIStorage) -> None:
     nonce = secrets.token_hex(4)
     for number, client in enumerate(clients):
         name = f"is-it-shared-{nonce}-{number}"
-        saved = client.call(functools.partial(plain.save, model_name=name, mse=0.0))
-        if saved.kind != "ok":
-            raise RaceError(f"client {number + 1} can't write: {saved.error}") from saved.error
-        reader = clients[(number + 1) % len(clients)]
-        seen = reader.call(functools.partial(plain.get, model_name=name))
-        if seen.value != saved.value or observer.get_progress(name) != saved.value:
-            raise NotSharedError(
-                f"client {(number + 1) % len(clients) + 1} does not see what client {number + 1} wrote"
-            )
-        observer.delete_progress(name)  # listings are to show what raced
+        next_one = (number + 1) % len(clients)
+        save = functools.partial(plain.save, model_name=name, mse=0.0)
+        get = functools.partial(plain.get, model_name=name)
+        try:
+            saved = patiently(functools.partial(client.result, save))
+        except Exception as error:  # a storage's own
+            raise RaceError(f"client {number + 1} can't write: {error}") from error
+        try:
+            seen = patiently(functools.partial(clients[next_one].result, get))
+        except Exception as error:  # a storage's own
+            raise RaceError(f"client {next_one + 1} can't read: {error}") from error
+        if seen != saved or patiently(functools.partial(observer.get_progress, name)) != saved:
+            raise NotSharedError(f"client {next_one + 1} does not see what client {number + 1} wrote")
+        patiently(functools.partial(observer.delete_progress, name))  # listings are to show what raced
+
+
+def patiently(attempt: Callable[[], T]) -> T:
+    """Do what is no part of a race, again while the storage can't be reached.
+
+    A storage's own patience may be shorter than a busy machine keeps it waiting, or a server takes to restart.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return attempt()
+        except StorageUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -342,7 +362,7 @@ def _kept(operations: Sequence[Operation], workload: Workload, recorder: Recordi
     unreadable = None
     for model in _touched(operations):
         try:
-            record = _read(recorder, model)
+            record = patiently(functools.partial(recorder.get_progress, model))
         except CorruptStorageError as error:
             unreadable = str(error)
             break
@@ -358,15 +378,3 @@ def _touched(operations: Iterable[Operation]) -> list[str]:
         if name
     )
     return list(names)
-
-
-def _read(recorder: RecordingStorage, model: str) -> AIProgress | None:
-    """Read a model; a server that was just restarted may need a moment."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return recorder.get_progress(model)
-        except StorageUnavailableError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)

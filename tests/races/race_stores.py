@@ -14,6 +14,7 @@ from typing import Any
 from pytest_aistorage.backends.file import FileStorage
 from pytest_aistorage.backends.memory import MemoryStorage
 from pytest_aistorage.capabilities import Capability
+from pytest_aistorage.errors import StorageUnavailableError
 from pytest_aistorage.progress import AIProgress
 from pytest_aistorage.storage import AIStorage
 
@@ -44,6 +45,32 @@ class FsyncStorage(RenameStorage):
         with open(unfinished) as file:
             os.fsync(file.fileno())
         os.replace(unfinished, real)
+
+
+class SlowToWakeStorage(MemoryStorage):
+    """Each client's first save, get and listing come too soon for it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._asleep = {"save", "get", "load"}
+
+    def _wake(self, call: str) -> None:
+        if call in self._asleep:
+            self._asleep.remove(call)
+            raise StorageUnavailableError(f"{call}: too soon")
+
+    def _save(self, *arguments: Any) -> AIProgress:
+        self._wake("save")
+        return super()._save(*arguments)
+
+    def _get(self, *arguments: Any) -> AIProgress | None:
+        self._wake("get")
+        return super()._get(*arguments)
+
+    def load_progress(self) -> list[AIProgress]:
+        """Refuse the first time."""
+        self._wake("load")
+        return super().load_progress()
 
 
 class FlockStorage(RenameStorage):

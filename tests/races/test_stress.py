@@ -7,7 +7,15 @@ import itertools
 
 import pytest
 from race_machine import KEEPING
-from race_stores import FlockStorage, PrivateStorage, RenameStorage, UnlockedMemoryStorage, die, pid
+from race_stores import (
+    FlockStorage,
+    PrivateStorage,
+    RenameStorage,
+    SlowToWakeStorage,
+    UnlockedMemoryStorage,
+    die,
+    pid,
+)
 
 from pytest_aistorage import AIProgress, ConfigurationError, open_storage
 from pytest_aistorage.backends.file import FileStorage
@@ -136,6 +144,14 @@ def test_clients_that_do_not_share_a_store_do_not_race(pool):
     """A race of strangers is an error, and no pass."""
     with pytest.raises(NotSharedError, match="does not see what client 1 wrote"):
         run_race(PrivateStorage, SameModel(), operations=10, pool=pool)
+
+
+def test_a_storage_that_is_slow_to_wake_is_raced_on(pool):
+    """What can't be reached before the race is tried again: only what races is measured by the storage's patience."""
+    with SlowToWakeStorage("slow"):
+        result = run_race(functools.partial(SlowToWakeStorage, "slow"), SameModel(), operations=40, pool=pool)
+    assert result.balance.acknowledged == 40
+    assert result.check, result.check
 
 
 def test_a_client_that_dies_breaks_the_race_off(pool, tmp_path):
