@@ -91,7 +91,7 @@ def engine_from_url(
     }
     if url.password is not None:
         limits["password"] = url.password.encode()  # PyMySQL takes a str for Latin-1
-    return sa.create_engine(target, connect_args=limits, **options)
+    return _mysql_engine(target, options, limits)
 
 
 # SQLite's own, of a "file:" URI: https://www.sqlite.org/uri.html
@@ -170,6 +170,17 @@ def _postgres_engine(target: sa.URL, options: dict[str, Any], timeout: float) ->
         connection = TimedConnection.connect(autocommit=True, **arguments)
         connection.time_limit = timeout
         return connection
+
+    engine = sa.create_engine(target, creator=connect, **options)
+    return engine
+
+
+def _mysql_engine(target: sa.URL, options: dict[str, Any], limits: dict[str, Any]) -> sa.Engine:
+    from ._pymysql import Connection
+
+    def connect() -> Connection:
+        _, arguments = engine.dialect.create_connect_args(target)
+        return Connection(**{**arguments, **limits})
 
     engine = sa.create_engine(target, creator=connect, **options)
     return engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -23,16 +24,19 @@ _UNFIT = set[str]()  # the backends that failed their preflight in this process
 @pytest.fixture
 def supplied(request: pytest.FixtureRequest, ai_storage_opener: Any) -> Supplied:
     """What the author of the backend supplies beside the storage."""
-    name = ai_storage_opener.backend
-    author: Any = None
-    if is_reference(name):
-        author = find_factory(name)
-    elif name in backend_names():
-        author = backend_class(name)
     try:
-        return Supplied.by(author, request.config.getoption("--ai-storage-capability"))
+        return Supplied.by(
+            _author(ai_storage_opener.backend), request.config.getoption("--ai-storage-capability")
+        )
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+@functools.cache  # finding the registered names reads the metadata of all that is installed
+def _author(name: str) -> Any:
+    if is_reference(name):
+        return find_factory(name)
+    return backend_class(name) if name in backend_names() else None
 
 
 def test_preflight(ai_storage_opener: Any, supplied: Supplied) -> None:
