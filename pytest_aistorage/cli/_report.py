@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ..errors import ServerUnavailableError
 from ..races.proof import DEMONSTRATIONS, Evidence, Proof, Verdict
+from ._display import document_unavailable, print_unavailable, print_verdict, table
 
 __all__ = ["document", "print_report"]
 
@@ -42,35 +41,24 @@ def print_report(
         elapsed: seconds, of everything.
         as_declared: whether everything came out as declared.
     """
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # so that it fits into 80 columns
-        show_edge=False,
-        title="In how many cases was acknowledged data lost?",
-        title_style="bold",
-    )
-    table.add_column("backend", overflow="fold", min_width=16)
+    shown = table("In how many cases was acknowledged data lost?")
+    shown.add_column("backend", overflow="fold", min_width=16)
     for name in DEMONSTRATIONS:
-        table.add_column(_HEADINGS[name], justify="right", no_wrap=True)
-    table.add_column("shown", no_wrap=True)
+        shown.add_column(_HEADINGS[name], justify="right", no_wrap=True)
+    shown.add_column("shown", no_wrap=True)
     for proof in proofs:
-        table.add_row(
+        shown.add_row(
             _name(proof), *(_cell(proof.evidence.get(name)) for name in DEMONSTRATIONS), _verdict(proof)
         )
-    console.print(table)
+    console.print(shown)
     console.print()
     for line in _details(proofs):
         console.print(line, soft_wrap=True)
-    for name, error in unavailable.items():
-        reasons = "; ".join(error.reasons)
-        console.print(Text(f"{name} could not be had here: {reasons}.", style="yellow"), soft_wrap=True)
-        console.print(Text(f"  {error.remedy}"), soft_wrap=True)
+    print_unavailable(console, unavailable)
     if (claim := _claim(proofs)) is not None:
         console.print(claim, soft_wrap=True)
-    verdict = Text(f"Everything came out as declared ({elapsed:.1f} s).", style="bold green")
-    if not as_declared:
-        verdict = Text(f"Not everything came out as declared ({elapsed:.1f} s).", style="bold red")
-    console.print(verdict, soft_wrap=True)
+    said = "Everything came out as declared" if as_declared else "Not everything came out as declared"
+    print_verdict(console, said, elapsed, good=as_declared)
 
 
 def _name(proof: Proof) -> Text:
@@ -164,10 +152,7 @@ def document(
             }
             for proof in proofs
         ],
-        "unavailable": [
-            {"name": name, "reasons": list(error.reasons), "remedy": error.remedy}
-            for name, error in unavailable.items()
-        ],
+        "unavailable": document_unavailable(unavailable),
     }
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,14 +14,12 @@ from ..errors import ServerUnavailableError
 from ._servers import SERVERS, provider_option, server_options, specs_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from ..races.durability import Durability, Loss, Setting
 
 __all__ = ["command"]
 
-_LEAST_WIDTH = 80
 _WORDS = {"kill": "SIGKILL", "power": "power loss"}
 
 
@@ -63,8 +60,6 @@ def command(
     The exit status is 0 if nothing was lost that a setting promises to keep. It is 1 otherwise, also if a backend
     that was named can't be had.
     """
-    from rich.console import Console
-
     started = time.monotonic()
     measured, unavailable = _measured(_settings(names), providers, runs=runs, writers=writers, seed=seed)
     elapsed = time.monotonic() - started
@@ -72,9 +67,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_document(measured, unavailable, as_declared=as_declared), indent=2))
     else:
-        console = Console(highlight=False, markup=False)
-        console.width = max(console.width, _LEAST_WIDTH)
-        _print(console, measured, unavailable, elapsed, as_declared=as_declared)
+        _print(measured, unavailable, elapsed, as_declared=as_declared)
     ctx.exit(0 if as_declared else 1)
 
 
@@ -99,22 +92,12 @@ def _settings(names: Sequence[str]) -> list[Setting]:
 def _measured(
     settings: Sequence[Setting], providers: tuple[str, ...], *, runs: int, writers: int, seed: int
 ) -> tuple[list[Durability], dict[str, ServerUnavailableError]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from ..races import ClientPool
     from ..races.durability import HARMS, measure
     from ..servers.run_directory import RunDirectory
+    from ._display import progress_bar
 
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+    progress = progress_bar()
     measured: list[Durability] = []
     unavailable: dict[str, ServerUnavailableError] = {}
     each = runs * len(HARMS)
@@ -146,24 +129,18 @@ def _measured(
 
 
 def _print(
-    console: Console,
     measured: Sequence[Durability],
-    unavailable: dict[str, ServerUnavailableError],
+    unavailable: Mapping[str, ServerUnavailableError],
     elapsed: float,
     *,
     as_declared: bool,
 ) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # so that it fits into 80 columns
-        show_edge=False,
-        title="How many acknowledged saves were lost?",
-        title_style="bold",
-    )
+    from . import _display
+
+    console = _display.console()
+    table = _display.table("How many acknowledged saves were lost?")
     table.add_column("setting", overflow="fold")
     table.add_column("must\nsurvive", no_wrap=True)
     for word in _WORDS.values():
@@ -178,15 +155,13 @@ def _print(
     console.print()
     for line in dict.fromkeys(_details(measured)):
         console.print(line, soft_wrap=True)
-    for name, error in unavailable.items():
-        console.print(
-            Text(f"{name} could not be had here: {'; '.join(error.reasons)}.", style="yellow"), soft_wrap=True
-        )
-        console.print(Text(f"  {error.remedy}"), soft_wrap=True)
-    verdict = Text(f"Nothing was lost that is promised to be kept ({elapsed:.1f} s).", style="bold green")
-    if not as_declared:
-        verdict = Text(f"Not everything came out as promised ({elapsed:.1f} s).", style="bold red")
-    console.print(verdict, soft_wrap=True)
+    _display.print_unavailable(console, unavailable)
+    said = (
+        "Nothing was lost that is promised to be kept"
+        if as_declared
+        else "Not everything came out as promised"
+    )
+    _display.print_verdict(console, said, elapsed, good=as_declared)
 
 
 def _promise(setting: Setting) -> str:
@@ -227,8 +202,10 @@ def _details(measured: Sequence[Durability]) -> list[str]:
 
 
 def _document(
-    measured: Sequence[Durability], unavailable: dict[str, ServerUnavailableError], *, as_declared: bool
+    measured: Sequence[Durability], unavailable: Mapping[str, ServerUnavailableError], *, as_declared: bool
 ) -> dict[str, Any]:
+    from ._display import document_unavailable
+
     return {
         "as_declared": as_declared,
         "settings": [
@@ -246,8 +223,5 @@ def _document(
             }
             for one in measured
         ],
-        "unavailable": [
-            {"name": name, "reasons": list(error.reasons), "remedy": error.remedy}
-            for name, error in unavailable.items()
-        ],
+        "unavailable": document_unavailable(unavailable),
     }

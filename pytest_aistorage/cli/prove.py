@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from ._machine import Machine, Wanted
 
 __all__ = ["command"]
-
-# Columns of the table. A narrower terminal wraps its lines; the table would drop columns.
-_LEAST_WIDTH = 80
 
 
 @click.command("prove")
@@ -80,9 +76,7 @@ def command(
     The exit status is 0 if everything came out as declared: nothing was lost that is promised to be kept, and
     what is not promised was lost every time. It is 1 otherwise, also if a backend that was named can't be had.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from ._display import console, progress_bar
     from ._machine import DEFAULT, Machine, wanted
     from ._report import document, print_report
 
@@ -90,16 +84,7 @@ def command(
     if quick:
         runs, operations, containers = min(runs, 5), min(operations, 200), False
     started = time.monotonic()
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    prover = _Prover(progress, runs=runs, operations=operations, seed=seed, containers=containers)
+    prover = _Prover(progress_bar(), runs=runs, operations=operations, seed=seed, containers=containers)
     with Machine(backends, providers, urls) as machine:
         proofs, unavailable = prover.prove(machine, backends)
     elapsed = time.monotonic() - started
@@ -108,9 +93,7 @@ def command(
     if as_json:
         click.echo(json.dumps(document(proofs, unavailable, elapsed, as_declared=as_declared), indent=2))
     else:
-        console = Console(highlight=False, markup=False)
-        console.width = max(console.width, _LEAST_WIDTH)
-        print_report(console, proofs, unavailable, elapsed, as_declared=as_declared)
+        print_report(console(), proofs, unavailable, elapsed, as_declared=as_declared)
     ctx.exit(0 if as_declared else 1)
 
 
@@ -131,11 +114,10 @@ class _Prover:
     ) -> tuple[list[Proof], dict[str, ServerUnavailableError]]:
         from ..races import ClientPool
         from ..races.proof import DEMONSTRATIONS
+        from ._machine import Background
 
         proofs: dict[str, Proof] = {}
         unavailable: dict[str, ServerUnavailableError] = {}
-        from ._machine import Background
-
         # Most of it is waiting for the engine, so it goes on beside the rest.
         restarts = {b.name: Background(work) for b in backends if (work := self._restart(machine, b))}
         with self._progress as progress, ClientPool() as pool:
