@@ -109,7 +109,7 @@ class Executor:
                     failure = failure_of_commit(failure, prepared.sql.flavour)
                 if failure is Failure.NO_TABLE and created < 3:
                     created += 1
-                    self._create_tables(prepared)
+                    self.create_tables(prepared.sql.tables.metadata)
                 elif failure is Failure.LOST and not writing and attempt == 1 and time.monotonic() < deadline:
                     pass  # a read does no harm twice, and the second time the connection is new
                 elif failure is not Failure.BUSY or time.monotonic() >= deadline:
@@ -170,16 +170,21 @@ class Executor:
             return ConfigurationError(f"{self.where}: the driver can't use this URL ({type(error).__name__})")
         raise error
 
-    def _create_tables(self, prepared: Prepared) -> None:
-        """Create what is missing. Several clients may do so at once."""
+    def create_tables(self, metadata: sa.MetaData) -> None:
+        """Create what is missing. Several clients may do so at once.
+
+        Raises:
+            StorageUnavailableError: the database can't be reached.
+            ConfigurationError: the user may not create tables.
+        """
         for attempt in range(20):
             try:
-                prepared.sql.tables.metadata.create_all(self._engine, checkfirst=True)
+                metadata.create_all(self._engine, checkfirst=True)
                 return
             except sa.exc.DBAPIError as error:
                 original = error.orig
                 assert isinstance(original, Exception)  # what a DBAPIError wraps
-                failure = failure_of(original, prepared.sql.flavour)
+                failure = failure_of(original, self.prepared.sql.flavour)
                 # Between the check and the creation another client came first: the next check finds its table.
                 if attempt == 19 or not (failure is Failure.BUSY or is_already_there(original)):
                     raise self._typed(failure, original, False) from error

@@ -83,29 +83,29 @@ class Statements:
             for column in (progress.c[name] for name in (*FIELDS, "version", "created_at", "updated_at"))
         ]
         listing = sa.select(*self._columns).order_by(progress.c.model_name)
-        self.get = self._compiled(sa.select(*self._columns).where(this))
-        self.load = self._compiled(listing)
-        self.page = self._compiled(
+        self.get = self.compiled(sa.select(*self._columns).where(this))
+        self.load = self.compiled(listing)
+        self.page = self.compiled(
             listing.where(progress.c.model_name > sa.bindparam("last")).limit(sa.bindparam("batch_size"))
         )
-        self.count = self._compiled(sa.select(sa.func.count()).select_from(progress))
+        self.count = self.compiled(sa.select(sa.func.count()).select_from(progress))
         self.encoding = Statement("SHOW server_encoding")  # PostgreSQL's
-        self.ping = self._compiled(sa.select(sa.literal_column("1")))
+        self.ping = self.compiled(sa.select(sa.literal_column("1")))
 
-        self.stored_version = self._compiled(sa.select(progress.c.version).where(this))
-        self.next_version = self._compiled(
+        self.stored_version = self.compiled(sa.select(progress.c.version).where(this))
+        self.next_version = self.compiled(
             sa.update(versions).where(this_version).values(version=versions.c.version + _ONE)
         )
-        self.last_version = self._compiled(sa.select(versions.c.version).where(this_version))
-        self.delete = self._compiled(sa.delete(progress).where(this))
-        self.lock = self._compiled(self._upserted_version(0, versions.c.version))
-        self.bump = self._compiled(self._upserted_version(1, versions.c.version + _ONE))
-        self.put = self._compiled(self._put())
-        self.stamps = self._compiled(
+        self.last_version = self.compiled(sa.select(versions.c.version).where(this_version))
+        self.delete = self.compiled(sa.delete(progress).where(this))
+        self.lock = self.compiled(self._upserted_version(0, versions.c.version))
+        self.bump = self.compiled(self._upserted_version(1, versions.c.version + _ONE))
+        self.put = self.compiled(self._put())
+        self.stamps = self.compiled(
             sa.select(progress.c.version, progress.c.created_at, progress.c.updated_at).where(this)
         )
         # One statement, one round trip, atomic by itself.
-        self.save = self._compiled(self._save()) if flavour == "postgresql" else None
+        self.save = self.compiled(self._save()) if flavour == "postgresql" else None
 
     def query(self, query: ProgressQuery) -> tuple[Statement, dict[str, Any]]:
         """Return the statement for a query, and its parameters.
@@ -130,7 +130,7 @@ class Statements:
             select = sa.select(*self._columns).where(*conditions).order_by(*order)
             if query.limit is not None:
                 select = select.limit(sa.bindparam("limit"))
-            statement = self._queries[shape] = self._compiled(select)
+            statement = self._queries[shape] = self.compiled(select)
         return statement, parameters
 
     def _conditions(self, query: ProgressQuery) -> tuple[list[ColumnElement[bool]], dict[str, Any]]:
@@ -284,7 +284,8 @@ class Statements:
             return sa.bindparam("now", type_=sa.Text())  # the client's clock: there is no other
         return sa.func.utc_timestamp(sa.literal_column("6"))
 
-    def _compiled(self, statement: ClauseElement) -> Statement:
+    def compiled(self, statement: ClauseElement) -> Statement:
+        """Return a statement as the driver takes it."""
         compiled = statement.compile(dialect=self._dialect)
         positions = getattr(compiled, "positiontup", None)
         fixed = {name: value for name, value in compiled.params.items() if value is not None}
