@@ -6,8 +6,6 @@ look around in, and the text of the failure. Without scripts, and printed, all b
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +16,7 @@ from .checker.result import Check, Verdict, Violation
 from .history import History
 from .ledger import Balance
 from .picture.counterexample import kinds_of, table_of, violation_svg
+from .picture.document import html_document
 from .picture.escaping import escaped, json_in_html
 from .picture.overview import Overview, overview_of
 from .timeline import describe, size_of
@@ -114,39 +113,20 @@ def page_of(
         "<section><details><summary>The same as text</summary>"
         f'<pre tabindex="0">{_lines(text)}</pre></details></section>'
     )
-    # The page asks nobody for anything: should something slip past the escaping, it can't run, either.
-    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     title = f"{_TITLES[check.verdict]}{f': {name}' if name else ''}"
-    body = "\n".join(parts)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{escaped(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
+    content = "\n".join(parts)
+    data = json_in_html(None if overview is None else overview.data)
+    body = f"""<main>
 <button type="button" id="theme" hidden>light or dark</button>
-{body}
+{content}
 </main>
 <div id="tip" hidden></div>
-<script type="application/json" id="data">{json_in_html(None if overview is None else overview.data)}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+<script type="application/json" id="data">{data}</script>"""
+    return html_document(title, body, style=style, script=script)
 
 
 def _resource(name: str) -> str:
     return files(f"{__package__}.picture").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _lines(text: str) -> str:

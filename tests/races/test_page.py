@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 
 import pytest
@@ -89,23 +87,9 @@ def test_empty_history_has_a_page():
 
 def test_page_is_self_contained():
     """It asks no host for anything, and its policy allows no script and no style but its own two."""
-    history = History(stale(), [Fault("kill", 3_500)])
-    text = page_of(check_linearizable(history), history)
-    found = Page(text)
-    assert not re.search(r"https?:(?!//www\.w3\.org/2000/svg\")|@import|url\(", text)
-    assert not {"link", "img", "iframe", "base", "object", "embed", "a", "form"} & {
-        tag for tag, _ in found.found
-    }
-    for _, attributes in found.found:
-        assert not {"src", "href", "style"} & set(attributes)
-        assert not any(name.startswith("on") for name in attributes)
-    (policy,) = (one["content"] for one in found.tags("meta") if one.get("http-equiv"))
-    assert "unsafe" not in policy
-    assert policy.startswith("default-src 'none';")
-    for tag in ("style", "script"):
-        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in policy
+    found = page(stale(), [Fault("kill", 3_500)])
+    found.check_self_contained()
+    assert not found.tags("form")
 
 
 def test_page_cannot_be_broken(tmp_path):

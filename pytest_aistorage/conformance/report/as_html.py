@@ -7,6 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from ...races import picture
+from ...races.picture.document import html_document
 from .judging import (
     LEVELS,
     Verdict,
@@ -34,9 +35,6 @@ from .wording import (
 
 __all__ = ["report_to_html"]
 
-# The page asks nobody for anything: should something slip past the escaping, it can't, either.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
 
 def report_to_html(report: Report) -> str:
     """Return a report as HTML text that ends with a line feed. Everything in it that is not ours is escaped."""
@@ -44,27 +42,13 @@ def report_to_html(report: Report) -> str:
     styles = (pictures / "palette.css", here / "page.css", pictures / "timeline.css")
     style = "".join(one.read_text(encoding="utf-8") for one in styles)
     script = here.joinpath("page.js").read_text(encoding="utf-8")
-    body = "\n".join(_sections(report))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>Conformance report</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    content = "\n".join(_sections(report))
+    return html_document(
+        "Conformance report",
+        f"<main>\n{content}\n</main>",
+        style=f"{style}{_shares(report)}",
+        script=script,
+    )
 
 
 def _sections(report: Report) -> Iterator[str]:
@@ -162,10 +146,7 @@ def _card(backend: Backend) -> str:
     if note := unshown(backend):
         missing += f'<div class="missing">{escape(note.capitalize())}</div>'
     found = {status: number for status, number in counts(backend).items() if number}
-    bar = "".join(
-        f'<span class="{_slug(status)}" style="flex-grow:{number}"></span>'
-        for status, number in found.items()
-    )
+    bar = "".join(f'<span class="{_slug(status)} share-{number}"></span>' for status, number in found.items())
     legend = "".join(
         f'<li><span class="key {_slug(status)}" aria-hidden="true"></span><b>{number}</b> {status}</li>'
         for status, number in found.items()
@@ -180,6 +161,12 @@ def _card(backend: Backend) -> str:
 <ul class="legend">{legend}</ul>
 {missing}
 </article>"""
+
+
+def _shares(report: Report) -> str:
+    """The style of the parts of the cards' bars, as wide as tests are many: the page has no style attributes."""
+    numbers = {number for backend in report.backends for number in counts(backend).values() if number}
+    return "".join(f".share-{number} {{ flex-grow: {number}; }}\n" for number in sorted(numbers))
 
 
 def _matrix(report: Report) -> str:
