@@ -1,18 +1,14 @@
-"""Clients that race each other, as threads or processes: started at a barrier, each with a client of its own.
+"""Clients that do something of a test's own at once, as threads or processes: what each returned, or raised.
 
-It imports neither pytest nor Hypothesis, so that a process of a race starts quickly.
+The stress run does a workload, and judges the history; here it is the test that judges. It imports neither pytest nor
+Hypothesis: a process of a race imports it as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import multiprocessing
-import os
-import queue
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from ..progress import AIProgress
@@ -24,7 +20,7 @@ from .pool import shared_pool
 
 __all__ = ["Increment", "Outcome", "check_sight", "race_of_processes", "race_of_threads"]
 
-Opener = Callable[[], AbstractContextManager[AIStorage]]
+Opener = Callable[[], AIStorage]
 Racer = Callable[[AIStorage, int], Any]
 """Gets a client of its own and the racer's number; picklable for a race of processes."""
 
@@ -98,18 +94,7 @@ def race_of_threads(opener: Opener, racer: Racer, racers: int) -> list[Outcome]:
         racer: what each of them does.
         racers: how many.
     """
-    barrier = threading.Barrier(racers)
-    outcomes: list[Outcome] = [_LATE] * racers
-
-    def run(number: int) -> None:
-        outcomes[number] = _raced(opener, racer, number, lambda: barrier.wait(_PATIENCE))
-
-    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(racers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(_PATIENCE)
-    return list(outcomes)
+    return _race(shared_pool().clients(racers, threads=True), opener, racer)
 
 
 def race_of_processes(opener: Opener, racer: Racer, racers: int) -> list[Outcome]:
@@ -119,10 +104,14 @@ def race_of_processes(opener: Opener, racer: Racer, racers: int) -> list[Outcome
         opener: opens a client; picklable.
         racer: what each of them does; picklable.
         racers: how many.
+
+    Raises:
+        UnsupportedOperationError: processes can't be had on this system.
     """
-    if not hasattr(os, "fork"):
-        return _race_of_spawned(opener, racer, racers)
-    clients = shared_pool().clients(racers)
+    return _race(shared_pool().clients(racers), opener, racer)
+
+
+def _race(clients: Sequence[Client], opener: Opener, racer: Racer) -> list[Outcome]:
     try:
         opened = _told(clients, "open", [client.packed(opener) for client in clients])
         if any(outcome.error is not None for outcome in opened):
@@ -131,7 +120,7 @@ def race_of_processes(opener: Opener, racer: Racer, racers: int) -> list[Outcome
             client.send("call", client.packed((_Numbered(racer, number), StartLine())))
         for client in clients:
             client.answer(_PATIENCE)  # it stands at the line
-        return _told(clients, "go", [None] * racers)
+        return _told(clients, "go", [None] * len(clients))
     finally:
         for client in clients:
             if client.alive:
@@ -167,51 +156,6 @@ def _told(clients: Sequence[Client], command: str, arguments: Sequence[object]) 
         else:
             outcomes.append(Outcome(error=outcome.kind if error is None else _said(error)))
     return outcomes
-
-
-def _race_of_spawned(opener: Opener, racer: Racer, racers: int) -> list[Outcome]:
-    """The same where nothing can be forked: by new interpreters, which takes seconds."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(racers), context.Queue()
-    processes = [
-        context.Process(target=_race_in_process, args=(opener, racer, number, barrier, results), daemon=True)
-        for number in range(racers)
-    ]
-    for process in processes:
-        process.start()
-    outcomes = [_LATE] * racers
-    try:
-        for _ in processes:
-            number, outcome = results.get(timeout=_PATIENCE)
-            outcomes[number] = outcome
-    except queue.Empty:
-        pass  # the outcomes say who did not come back
-    for process in processes:
-        process.join(_PATIENCE)
-        if process.is_alive():
-            process.kill()
-            process.join()
-    return outcomes
-
-
-def _race_in_process(opener: Opener, racer: Racer, number: int, barrier: Any, results: Any) -> None:
-    results.put((number, _raced(opener, racer, number, lambda: barrier.wait(_PATIENCE))))
-
-
-def _opened(opener: Opener) -> AbstractContextManager[AIStorage]:
-    """A client that is closed in the end, also one that is no context manager itself."""
-    client: Any = opener()
-    return client if hasattr(client, "__enter__") else contextlib.closing(client)
-
-
-def _raced(opener: Opener, racer: Racer, number: int, wait: Callable[[], Any]) -> Outcome:
-    try:
-        with _opened(opener) as storage:
-            storage.get_progress("warm-up")  # connecting is no part of the race
-            wait()
-            return Outcome(returned=racer(storage, number))
-    except Exception as error:
-        return Outcome(error=_said(error))
 
 
 def _said(error: Exception) -> str:
