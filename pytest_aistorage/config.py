@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from .errors import ConfigurationError, InvalidProgressError
 from .validation import checked_ttl
 
 __all__ = [
+    "OptionChecks",
     "StorageURL",
     "count",
     "missing_extra",
@@ -21,12 +22,19 @@ __all__ = [
     "positive_int",
     "redact",
     "seconds",
+    "shown",
     "text",
     "time_to_live",
 ]
 
+OptionChecks = Mapping[str, Callable[[str, Any], Any]]
+"""A backend's options: each name with its check, called with the name and the value, a str from a URL."""
+
 # What the name of a query parameter holds whose value is a secret.
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "scram")
+
+# Schemes with these endings may name several hosts, any of which leads to all of them.
+_SEVERAL_HOSTS = ("+cluster", "+sentinel")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -39,6 +47,7 @@ class StorageURL:
         port: None where there is none.
         path: as it stands in the URL, decoded.
         query: the parameters, in the URL's order.
+        more_hosts: host and port of the others, where the URL names several: ``redis+cluster://a:7000,b:7001``.
     """
 
     scheme: str
@@ -48,6 +57,7 @@ class StorageURL:
     port: int | None
     path: str
     query: Mapping[str, str]
+    more_hosts: tuple[tuple[str, int | None], ...] = ()
 
     @classmethod
     def parse(cls, url: str) -> StorageURL:
@@ -67,8 +77,10 @@ class StorageURL:
         if not scheme.isascii() or not scheme or not scheme.replace("+", "").replace("-", "").isalnum():
             raise ConfigurationError("a storage URL begins with a scheme, such as memory:// or postgresql://")
         try:
-            parts = urlsplit(url)
+            first, others = _hosts_apart(url) if scheme.endswith(_SEVERAL_HOSTS) else (url, [])
+            parts = urlsplit(first)
             host, port = parts.hostname, parts.port
+            more_hosts = tuple((unquote(other.hostname or ""), other.port) for other in others)
         except ValueError:
             # urllib's message shows what it took for the port: part of a password with an unescaped '/'.
             raise ConfigurationError(
@@ -83,7 +95,7 @@ class StorageURL:
             )
         if "\0" in unquote(url) or not _is_text(url):
             raise ConfigurationError(f"{scheme}:// URL: holds a NUL or a lone surrogate")
-        if host is not None and not _is_host(unquote(host)):
+        if not all(_is_host(name) for name in (unquote(host or ""), *(name for name, _ in more_hosts))):
             raise ConfigurationError(f"{scheme}:// URL: its host is no host's name")
         return cls(
             scheme=scheme,
@@ -93,6 +105,7 @@ class StorageURL:
             port=port,
             path=unquote(parts.path),
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            more_hosts=more_hosts,
         )
 
     def without(self, *names: str) -> StorageURL:
@@ -115,6 +128,9 @@ class StorageURL:
             netloc += f"[{self.host}]" if ":" in self.host else quote(self.host, safe="")
         if self.port is not None:
             netloc += f":{self.port}"
+        for host, port in self.more_hosts:
+            netloc += "," + (f"[{host}]" if ":" in host else quote(host, safe=""))
+            netloc += "" if port is None else f":{port}"
         query = {
             key: value if password or not any(word in key.lower() for word in _SECRET_WORDS) else "***"
             for key, value in self.query.items()
@@ -126,6 +142,17 @@ class StorageURL:
         return self.render(password=False)
 
     __repr__ = __str__
+
+
+def _hosts_apart(url: str) -> tuple[str, list[SplitResult]]:
+    """The URL with the first of its hosts alone, and each of the others as a URL's parts."""
+    head, slashes, rest = url.partition("://")
+    end = next((place for place, letter in enumerate(rest) if letter in "/?#"), len(rest))
+    user, at, hosts = rest[:end].rpartition("@")
+    first, *others = hosts.split(",")
+    if not all(others):
+        raise ValueError("an empty host")
+    return f"{head}{slashes}{user}{at}{first}{rest[end:]}", [urlsplit(f"//{other}") for other in others]
 
 
 def _is_text(url: str) -> bool:
@@ -156,15 +183,31 @@ def redact(url: str) -> str:
         return f"{scheme}://***" if scheme.replace("+", "").isalnum() else "***"
 
 
+def shown(name: str, value: object) -> object:
+    """Return an option's value as it may be shown: a URL without its secrets, a client by its class.
+
+    Args:
+        name: the option's; what its name calls a password or a token is not shown.
+        value: what it is set to.
+    """
+    if any(word in name.lower() for word in _SECRET_WORDS):
+        return "***"
+    if isinstance(value, str):
+        return redact(value) if "://" in value else value
+    if value is None or isinstance(value, (bool, int, float, timedelta)):
+        return value
+    return f"<{type(value).__name__}>"
+
+
 def option_of(
-    url: StorageURL, options: Mapping[str, Any], known: Mapping[str, Callable[[str, Any], Any]]
+    url: StorageURL, options: Mapping[str, Any], known: OptionChecks
 ) -> tuple[StorageURL, dict[str, Any]]:
     """Collect a backend's options out of keyword arguments and of the URL's query.
 
     Args:
         url: what the options may stand in, as ``?name=value``.
         options: keyword arguments; they win over the URL's.
-        known: each option's name and its check, called with the name and the value, a str from a URL.
+        known: each option's name and its check.
 
     Returns:
         The URL without the options, which are no business of a driver; and the checked options.

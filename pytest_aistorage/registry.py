@@ -11,7 +11,14 @@ from .config import StorageURL
 from .errors import ConfigurationError
 from .storage import AIStorage
 
-__all__ = ["ENTRY_POINT_GROUP", "BackendClass", "backend_class", "backend_names", "open_storage"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "BackendClass",
+    "backend_class",
+    "backend_names",
+    "backend_of",
+    "open_storage",
+]
 
 ENTRY_POINT_GROUP = "pytest_aistorage.backends"
 
@@ -98,9 +105,14 @@ def backend_names() -> list[str]:
     return [*_BUILT_IN, *(name for name in registered if name not in _BUILT_IN)]
 
 
-def _class_for(scheme: str) -> BackendClass:
+def backend_of(scheme: str) -> str | None:
+    """Return the name of the built-in backend that a URL's scheme leads to; None: it leads to none."""
     # postgresql+psycopg:// names a driver too, as SQLAlchemy's URLs do.
-    if (name := _SCHEMES.get(scheme.partition("+")[0])) is not None:
+    return _SCHEMES.get(scheme.partition("+")[0])
+
+
+def _class_for(scheme: str) -> BackendClass:
+    if (name := backend_of(scheme)) is not None:
         return backend_class(name)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         candidate = backend_class(entry.name)

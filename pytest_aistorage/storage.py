@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, final
 
 from . import queries
 from .capabilities import Capability
+from .config import OptionChecks
 from .errors import (
     AIStorageError,
     InvalidProgressError,
@@ -90,6 +91,9 @@ class AIStorage(ABC):
     type: ClassVar[str]
     schemes: ClassVar[tuple[str, ...]] = ()
     """The URL schemes that `open_storage` gives to this backend."""
+
+    url_options: ClassVar[OptionChecks] = {}
+    """The options that ``from_url`` also takes out of a URL's query, as text, each with its check."""
 
     capabilities: frozenset[Capability]
     _closed = False

@@ -32,6 +32,12 @@ _MAX_OVERFLOW = 10
 _SCAN = 500
 """Records that a query by metadata looks at in one statement."""
 
+_OPTIONS: config.OptionChecks = {
+    "timeout": config.seconds,
+    "pool_size": config.positive_int,
+    "max_overflow": config.count,
+}
+
 
 class DatabaseStorage(AIStorage):
     """Records in a table ``ai_progress``, one row a model, on SQLite, PostgreSQL, MySQL or MariaDB.
@@ -53,6 +59,7 @@ class DatabaseStorage(AIStorage):
 
     type: ClassVar[str] = "database"
     schemes: ClassVar[tuple[str, ...]] = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
+    url_options: ClassVar[config.OptionChecks] = _OPTIONS
 
     def __init__(
         self,
@@ -229,13 +236,6 @@ class DatabaseStorage(AIStorage):
 
     def _location(self) -> str:
         return self._executor.where
-
-
-_OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
-    "timeout": config.seconds,
-    "pool_size": config.positive_int,
-    "max_overflow": config.count,
-}
 
 
 def _save_at_once(record: AIProgress) -> Callable[[Session, Statements], AIProgress]:

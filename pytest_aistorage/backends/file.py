@@ -42,6 +42,7 @@ class FileStorage(AIStorage):
 
     type: ClassVar[str] = "file"
     schemes: ClassVar[tuple[str, ...]] = ("file",)
+    url_options: ClassVar[config.OptionChecks] = {"timeout": config.seconds}
 
     def __init__(self, path: str | Path) -> None:
         self.capabilities = frozenset({Capability.SHARED_BETWEEN_PROCESSES, Capability.SURVIVES_CLOSE})
@@ -54,7 +55,7 @@ class FileStorage(AIStorage):
         Raises:
             ConfigurationError: a host, no path, or an unknown option.
         """
-        parts, _ = config.option_of(config.StorageURL.parse(url), options, {"timeout": config.seconds})
+        parts, _ = config.option_of(config.StorageURL.parse(url), options, cls.url_options)
         config.nothing_left(parts)
         if parts.host not in (None, "localhost") or not parts.path.startswith("/") or parts.path == "/":
             raise ConfigurationError("a file URL is file:///absolute/path/training_metrics.json")

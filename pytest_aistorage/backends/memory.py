@@ -84,6 +84,10 @@ class MemoryStorage(AIStorage):
 
     type: ClassVar[str] = "memory"
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
+    url_options: ClassVar[config.OptionChecks] = {
+        "ttl": config.time_to_live,
+        "timeout": config.seconds,
+    }
 
     def __init__(
         self, name: str | None = None, *, ttl: timedelta | None = None, clock: Clock = _utc_now
@@ -121,7 +125,7 @@ class MemoryStorage(AIStorage):
         parts, given = config.option_of(
             config.StorageURL.parse(url),
             options,
-            {"ttl": config.time_to_live, "clock": _checked_clock, "timeout": config.seconds},
+            {**cls.url_options, "clock": _checked_clock},
         )
         config.nothing_left(parts)
         given.pop("timeout", None)  # nothing here waits for a server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -56,7 +56,7 @@ def _prefix(name: str, value: object) -> str:
     return prefix
 
 
-_OPTIONS: Final[dict[str, Callable[[str, Any], Any]]] = {
+_OPTIONS: Final[config.OptionChecks] = {
     "prefix": _prefix,
     "ttl": config.time_to_live,
     "timeout": config.seconds,
@@ -96,6 +96,7 @@ class RedisStorage(AIStorage):
 
     type: ClassVar[str] = "redis"
     schemes: ClassVar[tuple[str, ...]] = ("redis", "rediss", "valkey", "valkeys", "unix")
+    url_options: ClassVar[config.OptionChecks] = _OPTIONS
 
     def __init__(
         self,
