@@ -90,7 +90,7 @@ class _RawRedis:
         self._storage = storage
 
     def getter(self, name: str) -> Callable[[], object]:
-        get, key = self._client.get, self._storage._record_key + name
+        get, key = self._client.get, self._storage._keys.record + name
         return lambda: get(key)
 
     def saver(self, record: AIProgress) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""The way to a Redis server: connections out of a URL, one exchange at a time, and what its failure means."""
+"""The way to a Redis server: one exchange at a time, and what its failure means."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .. import config
 from ..errors import (
@@ -18,124 +18,15 @@ from ..errors import (
     OutcomeUnknownError,
     StorageUnavailableError,
 )
-from ._redis_scripts import Script
+from ._redis_scripts import CONFLICT, CORRUPT, Script
 from ._redis_settings import contradiction, parsed_info
 
 try:
     import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 except ImportError as missing:
     raise config.missing_extra("redis", "redis", "redis") from missing
 
-__all__ = ["Link", "pool_from_url", "pool_of"]
-
-_TLS_PARAMETERS: Final = frozenset(
-    {
-        "ssl_ca_certs",
-        "ssl_ca_path",
-        "ssl_cert_reqs",
-        "ssl_certfile",
-        "ssl_check_hostname",
-        "ssl_keyfile",
-        "ssl_password",
-    }
-)
-_YES_OR_NO: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-# -- from a URL to a pool ----------------------------------------------------------------------------------
-
-
-def pool_from_url(
-    url: config.StorageURL, *, timeout: float, max_connections: int
-) -> redis.BlockingConnectionPool:
-    """Return a pool of connections, none of which is open yet.
-
-    Args:
-        url: without the storage's own options.
-        timeout: seconds, for each of: a free connection, connecting, sending, the reply.
-        max_connections: threads beyond so many wait for one another.
-
-    Raises:
-        ConfigurationError: a part of the URL that can't be right.
-    """
-    tls, unix = url.scheme in ("rediss", "valkeys"), url.scheme == "unix"
-    known = {"db", "client_name"} | (_TLS_PARAMETERS if tls else set())
-    if unix:
-        known |= {"password", "username"}  # as redis-py takes them, beside unix://user:password@/path.sock
-    if unknown := sorted(set(url.query) - known):
-        raise ConfigurationError(
-            f"{url.scheme}:// URL: unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}"
-        )
-    options: dict[str, Any] = dict(url.query)
-    options["db"] = _database(url, unix=unix)
-    if url.username or url.password:
-        options |= {"username": url.username or None, "password": url.password}
-    kind: type[Any]
-    if unix:
-        if url.host is not None or not url.path.strip("/"):
-            raise ConfigurationError("a unix URL is unix:///absolute/path.sock?db=0, with three slashes")
-        kind = redis.UnixDomainSocketConnection
-        options["path"] = url.path
-    else:
-        kind = redis.SSLConnection if tls else redis.Connection
-        options |= {"host": _host(url), "port": 6379 if url.port is None else url.port}
-        if (checked := options.get("ssl_check_hostname")) is not None:
-            if (flag := _YES_OR_NO.get(checked.lower())) is None:
-                raise ConfigurationError("parameter ssl_check_hostname: must be true or false")
-            options["ssl_check_hostname"] = flag
-    options |= {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        # A write that is sent again by the driver may take effect twice.
-        "retry": Retry(NoBackoff(), 0),
-        # RESP 3 would bring a server's notifications into the replies, and nothing that is needed here.
-        "protocol": 2,
-    }
-    try:
-        kind(**options)  # checks the TLS options; connects nowhere
-    except (redis.RedisError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"{url.scheme}:// URL: {error}") from error
-    return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]  # the driver's, without annotations
-        max_connections=max_connections, timeout=timeout, connection_class=kind, **options
-    )
-
-
-def pool_of(client: Any) -> Any:
-    """Return the pool of a client that the caller handed in.
-
-    Raises:
-        ConfigurationError: no synchronous client of one server, or one that caches replies.
-    """
-    if not isinstance(client, redis.Redis):
-        raise ConfigurationError(f"option redis: must be a redis.Redis, not {type(client).__name__}")
-    if getattr(client.connection_pool, "cache", None) is not None:
-        raise ConfigurationError("option redis: a client that caches replies may return what is outdated")
-    return client.connection_pool
-
-
-def _database(url: config.StorageURL, *, unix: bool) -> int:
-    path = "" if unix else url.path.strip("/")
-    given = url.query.get("db")
-    if path and given is not None:
-        raise ConfigurationError(f"{url.scheme}:// URL: the database stands in the path and in ?db=")
-    number = path or given or "0"
-    if not (number.isascii() and number.isdigit()):
-        raise ConfigurationError(f"{url.scheme}:// URL: a Redis database is a number, not {number!r}")
-    return int(number)
-
-
-def _host(url: config.StorageURL) -> str:
-    host = url.host or "localhost"
-    try:
-        host.encode("idna")  # what the resolver will do, with an error that is no OSError
-    except UnicodeError:
-        raise ConfigurationError(f"{url.scheme}:// URL: its host is no host name") from None
-    return host
-
-
-# -- exchanges ---------------------------------------------------------------------------------------------
+__all__ = ["Link", "Replicas", "is_lost"]
 
 # Errors in the server's own words: it has read the command and did not run it. The driver derives some of
 # them from ConnectionError.
@@ -146,10 +37,37 @@ _REFUSALS: Final = (
     redis.BusyLoadingError,
 )
 
-# Which durability the settings of a server have been compared with, by the pool that leads to it: a storage
-# that is opened over a client that was in use before must not ask again.
-_verified: weakref.WeakKeyDictionary[Any, frozenset[str]] = weakref.WeakKeyDictionary()
+# What the settings of a server have been compared with, by the pool that leads to it: a storage that is opened
+# over a client that was in use before must not ask again.
+_verified: weakref.WeakKeyDictionary[Any, frozenset[Any]] = weakref.WeakKeyDictionary()
 _verified_lock = threading.Lock()
+
+
+class Replicas(NamedTuple):
+    """Who must have a write before it is acknowledged.
+
+    Attributes:
+        number: of replicas.
+        fsynced: in their append-only files, and in the master's, on the disk (WAITAOF); else in their memory (WAIT).
+    """
+
+    number: int
+    fsynced: bool
+
+    def command(self, milliseconds: int) -> tuple[Any, ...]:
+        """What waits so long for them; 0 would be forever."""
+        if self.fsynced:
+            return ("WAITAOF", 1, self.number, max(1, milliseconds))
+        return ("WAIT", self.number, max(1, milliseconds))
+
+    def missing(self, reply: Any) -> str | None:
+        """Say who did not confirm in time, by the command's reply; None if all did."""
+        if isinstance(reply, Exception):
+            return f"whether replicas have it is not known: {reply}"
+        local, number = reply if self.fsynced else (1, reply)
+        if number < self.number:
+            return f"{number} of {self.number} replicas have confirmed it in time"
+        return None if local else "it is not in the append-only file yet"
 
 
 class Link:
@@ -161,14 +79,19 @@ class Link:
     Args:
         pool: of the driver; not closed by this class.
         timeout: seconds that one operation may take.
-        durability: one of `_redis_settings.DURABILITIES`; what the server's settings must not contradict.
+        durability: one of `_redis_settings.DURABILITIES`; what the server's settings must not contradict. None: it
+            keeps no records, and its settings don't matter.
+        replicas: who must have a write before it is acknowledged; None: the server alone.
     """
 
-    def __init__(self, pool: Any, timeout: float, durability: str) -> None:
+    def __init__(
+        self, pool: Any, timeout: float, durability: str | None, replicas: Replicas | None = None
+    ) -> None:
         self._pool = pool
         self._timeout = timeout
-        self._durability = durability
-        self._is_verified = False
+        self._promised = (durability, replicas)
+        self._replicas = replicas
+        self._is_verified = durability is None
 
     def deadline(self) -> float:
         """Return when an operation that begins now has to end, by the monotonic clock."""
@@ -186,10 +109,7 @@ class Link:
             CorruptStorageError: a key of the store has a foreign type.
             ConfigurationError: the server's settings contradict what the storage declares.
         """
-        end = self.deadline() if deadline is None else deadline
-        if not self._is_verified:
-            self._verify(end)
-        return self._answer(self._exchange((command,), end, writing=False)[0])
+        return self.answer(self.ask((command,), self.deadline() if deadline is None else deadline)[0])
 
     def run(
         self, script: Script, keys: int, *arguments: Any, writing: bool = True, deadline: float | None = None
@@ -204,18 +124,56 @@ class Link:
             deadline: as for `read`.
 
         Raises:
-            OutcomeUnknownError: the reply of a writing script was lost.
+            OutcomeUnknownError: the reply of a writing script was lost, or replicas did not confirm it in time.
             StorageUnavailableError, CorruptStorageError, ConfigurationError: as for `read`; nothing was
                 written.
         """
         end = self.deadline() if deadline is None else deadline
+        return self.answer(self.call(script, keys, arguments, end, writing=writing))
+
+    def ask(self, commands: tuple[tuple[Any, ...], ...], end: float) -> list[Any]:
+        """Send commands that change nothing in one go; return the replies, each refusal as an exception.
+
+        Raises:
+            StorageUnavailableError, ConfigurationError: as for `read`.
+        """
         if not self._is_verified:
             self._verify(end)
-        reply = self._exchange((("EVALSHA", script.sha, keys, *arguments),), end, writing=writing)[0]
+        return self._exchange(commands, end, writing=False)
+
+    def call(
+        self, script: Script, keys: int, arguments: tuple[Any, ...], end: float, *, writing: bool
+    ) -> Any:
+        """Run a script as `run` does; return its reply, a refusal as an exception: it did not run."""
+        if not self._is_verified:
+            self._verify(end)
+        waiting: tuple[tuple[Any, ...], ...] = ()
+        if writing and self._replicas is not None:
+            # A little less than there is, so that the answer still comes in time.
+            waiting = (self._replicas.command(int((end - time.monotonic()) * 900)),)
+        known = ("EVALSHA", script.sha, keys, *arguments)
+        reply, *confirmed = self._exchange((known, *waiting), end, writing=writing)
         if isinstance(reply, redis.exceptions.NoScriptError):
             # A restart or SCRIPT FLUSH: the server did not run it, so this is no second time.
-            reply = self._exchange((("EVAL", script.text, keys, *arguments),), end, writing=writing)[0]
-        return self._answer(reply)
+            whole = ("EVAL", script.text, keys, *arguments)
+            reply, *confirmed = self._exchange((whole, *waiting), end, writing=writing)
+        if confirmed and _has_written(reply):
+            assert self._replicas is not None
+            if (missing := self._replicas.missing(confirmed[0])) is not None:
+                raise OutcomeUnknownError(
+                    f"{self.location()}: written, and gone if this server fails now: {missing}"
+                )
+        return reply
+
+    def answer(self, reply: Any) -> Any:
+        """Return a reply; raise what a refusal means.
+
+        Raises:
+            StorageUnavailableError, CorruptStorageError: the server refused; nothing was written.
+        """
+        if isinstance(reply, Exception):
+            raise self._failure(reply, writing=False) from self._cause(reply)
+        return reply
 
     def info(self) -> dict[str, str]:
         """Return what the server says of itself; nothing where it refuses to (INFO is a "dangerous" command).
@@ -223,10 +181,15 @@ class Link:
         Raises:
             StorageUnavailableError, ConfigurationError: as for `read`.
         """
-        end = self.deadline()
-        if not self._is_verified:
-            self._verify(end)
-        return parsed_info(self._exchange((("INFO", "server"),), end, writing=False)[0])
+        return parsed_info(self.ask((("INFO", "server"),), self.deadline())[0])
+
+    def ping(self) -> None:
+        """Ask for a sign of life; errors as `read`."""
+        self.read("PING")
+
+    def disconnect(self) -> None:
+        """Close the pool's connections."""
+        self._pool.disconnect()
 
     def translate(self, error: Exception, *, writing: bool) -> AIStorageError | None:
         """Turn an error of the driver into one of ours; None for what is no driver's error.
@@ -309,11 +272,6 @@ class Link:
         found.settimeout(left)
         return found
 
-    def _answer(self, reply: Any) -> Any:
-        if isinstance(reply, Exception):
-            raise self._failure(reply, writing=False) from self._cause(reply)
-        return reply
-
     def _failure(self, error: Exception, *, writing: bool) -> Exception:
         return self.translate(error, writing=writing) or error
 
@@ -334,17 +292,45 @@ class Link:
         Raises:
             ConfigurationError: they contradict it, or the durability can't be verified.
         """
+        durability, replicas = self._promised
+        assert durability is not None
         known = _verified.get(self._pool, frozenset())
-        if self._durability not in known:
-            commands: tuple[tuple[str, ...], ...] = (("INFO",),)
-            if self._durability != "none":
+        if self._promised not in known:
+            commands: tuple[tuple[Any, ...], ...] = (("INFO",),)
+            if replicas is not None:
+                commands += (replicas._replace(number=0).command(1),)  # may be unknown, or refused
+            if durability != "none":
                 commands += (("CONFIG", "GET", "*appendfsync*"),)
-            info, *settings = self._exchange(commands, end, writing=False)
-            if (found := contradiction(self._durability, info, *settings)) is not None:
+            info, *others = self._exchange(commands, end, writing=False)
+            refusal = others.pop(0) if replicas is not None else None
+            found = contradiction(durability, info, *others)
+            if found is None and isinstance(refusal, Exception):
+                found = f"it can't be asked to wait for replicas: {refusal}"
+            if found is not None:
                 raise ConfigurationError(f"{self.location()}: {found}")
             with _verified_lock:
-                _verified[self._pool] = _verified.get(self._pool, frozenset()) | {"none", self._durability}
+                _verified[self._pool] = _verified.get(self._pool, frozenset()) | {
+                    ("none", None),
+                    self._promised,
+                }
         self._is_verified = True
+
+
+def is_lost(error: StorageUnavailableError) -> bool:
+    """Whether the server could not be reached or is not ready, so that another, or a later try, may do better."""
+    cause = error.__cause__
+    if isinstance(cause, redis.BusyLoadingError):
+        return True
+    return isinstance(cause, (redis.ConnectionError, redis.TimeoutError, OSError)) and not isinstance(
+        cause, _REFUSALS
+    )
+
+
+def _has_written(reply: Any) -> bool:
+    """Whether a script that may write did, by its reply."""
+    if not reply or isinstance(reply, Exception):
+        return False
+    return not (isinstance(reply, bytes) and reply.startswith((CONFLICT, CORRUPT)))
 
 
 def _packed(command: tuple[Any, ...]) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -18,12 +18,14 @@ from ..errors import (
     ConfigurationError,
     CorruptStorageError,
     StorageUnavailableError,
-    VersionConflictError,
 )
-from ..progress import AIProgress, ProgressQuery, stamped
+from ..progress import AIProgress, ProgressQuery
 from ..storage import DEFAULT_TIMEOUT, AIStorage, Change
 from . import _redis_scripts as scripts
-from ._redis_link import Link, pool_from_url, pool_of
+from ._redis_link import Link, Replicas
+from ._redis_pool import pool_from_url, pool_of
+from ._redis_records import Keyspace, conflict, decoded, milliseconds, stamped_by
+from ._redis_routes import RoutedLink
 from ._redis_settings import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ __all__ = ["RedisStorage"]
 
 _PREFIX: Final = "ai_progress:"
 _MAX_CONNECTIONS: Final = 50
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 # Seconds before the second try of an update that lost to another; doubled with each further one.
 _FIRST_PAUSE: Final = 0.001
@@ -62,6 +63,8 @@ _OPTIONS: Final[config.OptionChecks] = {
     "timeout": config.seconds,
     "max_connections": config.positive_int,
     "durability": _durability,
+    "wait": config.count,
+    "wait_aof": config.count,
 }
 
 
@@ -88,6 +91,14 @@ class RedisStorage(AIStorage):
             operation: ``"none"`` (default); ``"append-only"``, survival of a crash of the server, which takes
             ``appendonly yes`` and ``appendfsync`` ``always`` or ``no``, for ``everysec`` holds writes back that
             it has acknowledged while an fsync is slow; ``"appendfsync-always"``, survival of a loss of power.
+        wait: how many replicas must have a write in their memory before it is acknowledged (``WAIT``). If fewer
+            confirm it in time, `OutcomeUnknownError` says that it may be gone after a failover. An acknowledged
+            write survives the loss of the server if one of those replicas takes over with what it has. That is
+            certain where all of the replicas have confirmed and none of them restarts empty, and otherwise likely:
+            of several replicas the one that has the most is preferred, not guaranteed. Nobody takes anything back:
+            a write that was not confirmed can already be read.
+        wait_aof: the same, and the write is fsynced in their append-only files and in the server's (``WAITAOF``:
+            Redis 7.2, Valkey; with ``appendonly yes``). With 0 in the server's alone.
 
     Raises:
         ConfigurationError: a URL or an option that can't be right. From the first operation: the server's
@@ -108,6 +119,8 @@ class RedisStorage(AIStorage):
         timeout: float | None = None,
         max_connections: int | None = None,
         durability: str | None = None,
+        wait: int | None = None,
+        wait_aof: int | None = None,
     ) -> None:
         given = {
             "prefix": prefix,
@@ -115,6 +128,8 @@ class RedisStorage(AIStorage):
             "timeout": timeout,
             "max_connections": max_connections,
             "durability": durability,
+            "wait": wait,
+            "wait_aof": wait_aof,
         }
         __tracebackhide__ = True  # as in from_url
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -134,21 +149,23 @@ class RedisStorage(AIStorage):
             options = {name: _OPTIONS[name](name, value) for name, value in options.items()}
         seconds: float = options.get("timeout", DEFAULT_TIMEOUT)
         promised: str = options.get("durability", "none")
-        self._owned_pool = None
         if redis is None:
-            pool = self._owned_pool = pool_from_url(
+            pool = pool_from_url(
                 parts, timeout=seconds, max_connections=options.get("max_connections", _MAX_CONNECTIONS)
             )
         else:
             pool = pool_of(redis)
-        self._link = Link(pool, seconds, promised)
+        self._begin(Link(pool, seconds, promised, _replicas(options)), options)
+        self._owns_link = redis is None
+        self.capabilities = _CAPABILITIES[promised]
+
+    def _begin(self, link: Link | RoutedLink, options: Mapping[str, Any]) -> None:
+        """Take over a link, and what the options say of records and keys."""
+        self._link: Link | RoutedLink = link
+        self._owns_link = True
         self._default_ttl = options.get("ttl")
         self._prefix: str = options.get("prefix", _PREFIX)
-        self._record_key = f"{self._prefix}record:"
-        self._version_key = f"{self._prefix}version:"
-        self._index_key = f"{self._prefix}index"
-        self._expiring_key = f"{self._prefix}expiring"
-        self.capabilities = _CAPABILITIES[promised]
+        self._keys = Keyspace(self._prefix)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -183,24 +200,24 @@ class RedisStorage(AIStorage):
     def _save(self, record: AIProgress, expected: int | None, ttl: timedelta | None) -> AIProgress:
         fields = codec.fields_to_text(record)
         reach("before_write")
-        reply = self._written(record.model_name, fields, expected, _milliseconds(ttl))
+        reply = self._written(record.model_name, fields, expected, milliseconds(ttl))
         if reply.startswith(scripts.CONFLICT):
-            raise _conflict(record.model_name, expected, reply)
-        return _stamped(record, *reply.split())
+            raise conflict(record.model_name, expected, reply)
+        return stamped_by(record, *reply.split())
 
     def _save_many(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
-        arguments: list[Any] = [self._record_key, self._version_key, _milliseconds(ttl)]
+        arguments: list[Any] = [self._keys.record, self._keys.version, milliseconds(ttl)]
         for record in records:
             arguments += (record.model_name, codec.fields_to_text(record))
         reach("before_write")
-        reply = self._link.run(scripts.BATCH, 2, self._index_key, self._expiring_key, *arguments)
+        reply = self._link.run(scripts.BATCH, 2, self._keys.index, self._keys.expiring, *arguments)
         stamps = iter(self._readable(reply).split())
-        return [_stamped(*found) for found in zip(records, stamps, stamps, stamps, strict=True)]
+        return [stamped_by(*found) for found in zip(records, stamps, stamps, stamps, strict=True)]
 
     def _get(self, model_name: str) -> AIProgress | None:
-        value = self._link.read("GET", self._record_key + model_name)
+        value = self._link.read("GET", self._keyspace(model_name).record + model_name)
         reach("after_read")
-        return None if value is None else _decoded(model_name, value)
+        return None if value is None else decoded(model_name, value)
 
     def _load(self) -> list[AIProgress]:
         return self._page("-", "+", -1)[0]
@@ -219,8 +236,8 @@ class RedisStorage(AIStorage):
         deadline = self._link.deadline()
         pause = _FIRST_PAUSE
         while True:
-            value = self._link.read("GET", self._record_key + model_name, deadline=deadline)
-            current = None if value is None else _decoded(model_name, value)
+            value = self._link.read("GET", self._keyspace(model_name).record + model_name, deadline=deadline)
+            current = None if value is None else decoded(model_name, value)
             reach("after_read")
             started = time.monotonic()
             result = change(current)
@@ -229,10 +246,10 @@ class RedisStorage(AIStorage):
             reach("before_write")
             # No version is given twice: the same version is the same record, with the same time to live.
             expected = 0 if current is None else current.version
-            lifetime = _milliseconds(self._default_ttl) if current is None else scripts.KEEP_TTL
+            lifetime = milliseconds(self._default_ttl) if current is None else scripts.KEEP_TTL
             reply = self._written(model_name, fields, expected, lifetime, deadline)
             if not reply.startswith(scripts.CONFLICT):
-                return _stamped(result, *reply.split())
+                return stamped_by(result, *reply.split())
             # Up to the pause at random, so that those who lost together don't meet again.
             wait = random.uniform(0, pause)
             if time.monotonic() + wait >= deadline:
@@ -245,32 +262,35 @@ class RedisStorage(AIStorage):
     def _delete(self, model_name: str, expected: int | None) -> int | None:
         reach("before_write")
         reply = self._link.run(
-            scripts.DELETE, 4, *self._keys(model_name), model_name, "" if expected is None else expected
+            scripts.DELETE,
+            4,
+            *self._keyspace(model_name).of(model_name),
+            model_name,
+            "" if expected is None else expected,
         )
         if reply is None:
             return None
         if self._readable(reply).startswith(scripts.CONFLICT):
-            raise _conflict(model_name, expected, reply)
+            raise conflict(model_name, expected, reply)
         return int(reply)
 
     def _count(self) -> int:
         return int(
             self._link.run(
-                scripts.COUNT, 2, self._index_key, self._expiring_key, self._record_key, writing=False
+                scripts.COUNT, 2, self._keys.index, self._keys.expiring, self._keys.record, writing=False
             )
         )
 
     def _expire(self, model_name: str) -> bool:
-        return bool(
-            self._link.run(scripts.EXPIRE, 2, self._record_key + model_name, self._expiring_key, model_name)
-        )
+        keys = self._keyspace(model_name)
+        return bool(self._link.run(scripts.EXPIRE, 2, keys.record + model_name, keys.expiring, model_name))
 
     def _ping(self) -> None:
-        self._link.read("PING")
+        self._link.ping()
 
     def _close(self) -> None:
-        if self._owned_pool is not None:
-            self._owned_pool.disconnect()
+        if self._owns_link:
+            self._link.disconnect()
 
     def _location(self) -> str:
         where = self._link.location()
@@ -290,21 +310,17 @@ class RedisStorage(AIStorage):
 
     # -- inside ---------------------------------------------------------------------------------------------
 
-    def _keys(self, model_name: str) -> tuple[str, str, str, str]:
-        return (
-            self._record_key + model_name,
-            self._version_key + model_name,
-            self._index_key,
-            self._expiring_key,
-        )
+    def _keyspace(self, model_name: str) -> Keyspace:
+        return self._keys
 
     def _written(
         self, name: str, fields: str, expected: int | None, ttl: int | str, deadline: float | None = None
     ) -> bytes:
         """Run the script of a save; return the stamps, or the version that it met instead."""
-        wanted = "" if expected is None else expected
+        wanted = _wanted(expected)
+        keys = self._keyspace(name).of(name)
         return self._readable(
-            self._link.run(scripts.SAVE, 4, *self._keys(name), name, fields, wanted, ttl, deadline=deadline)
+            self._link.run(scripts.SAVE, 4, *keys, name, fields, wanted, ttl, deadline=deadline)
         )
 
     def _readable(self, reply: bytes) -> bytes:
@@ -317,14 +333,19 @@ class RedisStorage(AIStorage):
         self, least: str | bytes, greatest: str | bytes, size: int
     ) -> tuple[list[AIProgress], int, bytes]:
         """The records of one moment, how many names that took, and the last of the names."""
-        met, last, *chunks = self._link.run(
-            scripts.PAGE, 1, self._index_key, self._record_key, least, greatest, size, writing=False
+        reply = self._link.run(
+            scripts.PAGE, 1, self._keys.index, self._keys.record, least, greatest, size, writing=False
         )
+        return self._understood(reply)
+
+    def _understood(self, reply: Any) -> tuple[list[AIProgress], int, bytes]:
+        """What a page's script said."""
+        met, last, *chunks = reply
         records = []
         for chunk in chunks:
             parts = iter(chunk.split(b"\0"))
             try:
-                records += [_decoded(name.decode(), value) for name, value in zip(parts, parts, strict=True)]
+                records += [decoded(name.decode(), value) for name, value in zip(parts, parts, strict=True)]
             except ValueError as error:
                 raise CorruptStorageError(f"{self._location()}: a name or a value holds a NUL") from error
         return records, met, last
@@ -336,6 +357,18 @@ class RedisStorage(AIStorage):
             if met < size:
                 return
             least = b"(" + last
+
+
+def _wanted(expected: int | None) -> int | str:
+    return "" if expected is None else expected
+
+
+def _replicas(options: Mapping[str, Any]) -> Replicas | None:
+    if "wait_aof" in options:
+        if "wait" in options:
+            raise ConfigurationError("option wait: wait_aof stands for it; give one of them")
+        return Replicas(options["wait_aof"], fsynced=True)
+    return Replicas(options["wait"], fsynced=False) if options.get("wait") else None
 
 
 _ALWAYS: Final = frozenset(
@@ -356,29 +389,3 @@ _CAPABILITIES: Final = {
     APPEND_ONLY: _ALWAYS | {Capability.SURVIVES_SERVER_CRASH},
     FSYNC_ALWAYS: _ALWAYS | {Capability.SURVIVES_SERVER_CRASH, Capability.SURVIVES_POWER_LOSS},
 }
-
-
-def _conflict(model_name: str, expected: int | None, reply: bytes) -> VersionConflictError:
-    assert expected is not None  # no script compares versions unless it is told to
-    return VersionConflictError(model_name, expected, int(reply.removeprefix(scripts.CONFLICT)))
-
-
-def _milliseconds(ttl: timedelta | None) -> int | str:
-    """The time to live as the scripts take it, rounded up: no record expires before its time."""
-    return "" if ttl is None else -(-ttl // _MILLISECOND)
-
-
-def _stamped(record: AIProgress, version: bytes, created: bytes, updated: bytes) -> AIProgress:
-    moments = codec.from_microseconds(int(created)), codec.from_microseconds(int(updated))
-    return stamped(record, int(version), *moments)
-
-
-def _decoded(model_name: str, value: bytes) -> AIProgress:
-    try:
-        version, created, updated, fields = value.split(b" ", 3)
-        stamps = int(version), codec.from_microseconds(int(created)), codec.from_microseconds(int(updated))
-    except (ValueError, OverflowError) as error:
-        raise CorruptStorageError(f"model {model_name!r}: the stored record has no stamps") from error
-    return codec.fields_from_text(
-        fields, model_name=model_name, version=stamps[0], created_at=stamps[1], updated_at=stamps[2]
-    )

@@ -117,7 +117,7 @@ def _server(url: StorageURL) -> Iterator[_Read]:
 def _redis(url: StorageURL) -> Iterator[_Read]:
     import redis
 
-    from ..backends._redis_link import pool_from_url
+    from ..backends._redis_pool import pool_from_url
 
     prefix = url.query.get("prefix", "ai_progress:")
     pool = pool_from_url(url.without("prefix"), timeout=DEFAULT_TIMEOUT, max_connections=1)

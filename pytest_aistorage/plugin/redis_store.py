@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from .. import config
-from ..backends._redis_link import pool_from_url
+from ..backends._redis_pool import pool_from_url
 from ..backends.redis import RedisStorage
 from ..registry import open_storage
 from ..servers.server import Server

@@ -1,0 +1,136 @@
+"""From a URL to a pool of connections to one Redis server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from .. import config
+from ..errors import ConfigurationError
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+except ImportError as missing:
+    raise config.missing_extra("redis", "redis", "redis") from missing
+
+__all__ = ["is_tls", "pool_from_url", "pool_of"]
+
+_TLS_PARAMETERS: Final = frozenset(
+    {
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_check_hostname",
+        "ssl_keyfile",
+        "ssl_password",
+    }
+)
+_YES_OR_NO: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def pool_from_url(
+    url: config.StorageURL,
+    *,
+    timeout: float,
+    max_connections: int,
+    connect_timeout: float | None = None,
+    on_connect: Callable[[Any], None] | None = None,
+) -> redis.BlockingConnectionPool:
+    """Return a pool of connections, none of which is open yet.
+
+    Args:
+        url: without the storage's own options.
+        timeout: seconds, for each of: a free connection, connecting, sending, the reply.
+        max_connections: threads beyond so many wait for one another.
+        connect_timeout: seconds for connecting, where it is less; there are other nodes to be tried.
+        on_connect: greets the server on a new connection of the driver, in the place of the driver's own way.
+
+    Raises:
+        ConfigurationError: a part of the URL that can't be right.
+    """
+    tls, unix = is_tls(url.scheme), url.scheme == "unix"
+    known = {"db", "client_name"} | (_TLS_PARAMETERS if tls else set())
+    if unix:
+        known |= {"password", "username"}  # as redis-py takes them, beside unix://user:password@/path.sock
+    if unknown := sorted(set(url.query) - known):
+        raise ConfigurationError(
+            f"{url.scheme}:// URL: unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}"
+        )
+    options: dict[str, Any] = dict(url.query)
+    options["db"] = _database(url, unix=unix)
+    if url.username or url.password:
+        options |= {"username": url.username or None, "password": url.password}
+    kind: type[Any]
+    if unix:
+        if url.host is not None or not url.path.strip("/"):
+            raise ConfigurationError("a unix URL is unix:///absolute/path.sock?db=0, with three slashes")
+        kind = redis.UnixDomainSocketConnection
+        options["path"] = url.path
+    else:
+        kind = redis.SSLConnection if tls else redis.Connection
+        options |= {"host": _host(url), "port": 6379 if url.port is None else url.port}
+        if (checked := options.get("ssl_check_hostname")) is not None:
+            if (flag := _YES_OR_NO.get(checked.lower())) is None:
+                raise ConfigurationError("parameter ssl_check_hostname: must be true or false")
+            options["ssl_check_hostname"] = flag
+        elif tls:
+            # Older drivers take any certificate of a trusted authority for anybody's.
+            options["ssl_check_hostname"] = options.get("ssl_cert_reqs") != "none"
+    options |= {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout if connect_timeout is None else connect_timeout,
+        # A write that is sent again by the driver may take effect twice.
+        "retry": Retry(NoBackoff(), 0),
+        # RESP 3 would bring a server's notifications into the replies, and nothing that is needed here.
+        "protocol": 2,
+    }
+    if on_connect is not None:
+        options["redis_connect_func"] = on_connect
+    try:
+        kind(**options)  # checks the TLS options; connects nowhere
+    except (redis.RedisError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{url.scheme}:// URL: {error}") from error
+    return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]  # the driver's, without annotations
+        max_connections=max_connections, timeout=timeout, connection_class=kind, **options
+    )
+
+
+def pool_of(client: Any) -> Any:
+    """Return the pool of a client that the caller handed in.
+
+    Raises:
+        ConfigurationError: no synchronous client of one server, or one that caches replies.
+    """
+    if not isinstance(client, redis.Redis):
+        raise ConfigurationError(f"option redis: must be a redis.Redis, not {type(client).__name__}")
+    if getattr(client.connection_pool, "cache", None) is not None:
+        raise ConfigurationError("option redis: a client that caches replies may return what is outdated")
+    return client.connection_pool
+
+
+def _database(url: config.StorageURL, *, unix: bool) -> int:
+    path = "" if unix else url.path.strip("/")
+    given = url.query.get("db")
+    if path and given is not None:
+        raise ConfigurationError(f"{url.scheme}:// URL: the database stands in the path and in ?db=")
+    number = path or given or "0"
+    if not (number.isascii() and number.isdigit()):
+        raise ConfigurationError(f"{url.scheme}:// URL: a Redis database is a number, not {number!r}")
+    return int(number)
+
+
+def _host(url: config.StorageURL) -> str:
+    host = url.host or "localhost"
+    try:
+        host.encode("idna")  # what the resolver will do, with an error that is no OSError
+    except UnicodeError:
+        raise ConfigurationError(f"{url.scheme}:// URL: its host is no host name") from None
+    return host
+
+
+def is_tls(scheme: str) -> bool:
+    """Whether a URL's scheme asks for TLS, whatever stands behind a ``+`` in it."""
+    return scheme.partition("+")[0] in ("rediss", "valkeys")
