@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .backends.memory import MemoryStorage
     from .backends.redis import RedisStorage
     from .capabilities import Capability
+    from .environment import StorageConfig, get_storage_config
     from .errors import (
         AIStorageError,
         ConfigurationError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         UnsupportedOperationError,
         VersionConflictError,
     )
+    from .production import ProductionAIStorage, get_ai_storage
     from .progress import AIProgress, ProgressQuery, StorageInfo
     from .registry import open_storage
     from .storage import AIStorage
@@ -41,13 +43,17 @@ __all__ = [
     "InvalidProgressError",
     "MemoryStorage",
     "OutcomeUnknownError",
+    "ProductionAIStorage",
     "ProgressQuery",
     "RedisStorage",
     "ServerUnavailableError",
+    "StorageConfig",
     "StorageInfo",
     "StorageUnavailableError",
     "UnsupportedOperationError",
     "VersionConflictError",
+    "get_ai_storage",
+    "get_storage_config",
     "open_storage",
 ]
 
@@ -55,6 +61,8 @@ _HOMES = {
     **dict.fromkeys(("AIProgress", "ProgressQuery", "StorageInfo"), "progress"),
     "AIStorage": "storage",
     "Capability": "capabilities",
+    **dict.fromkeys(("StorageConfig", "get_storage_config"), "environment"),
+    **dict.fromkeys(("ProductionAIStorage", "get_ai_storage"), "production"),
     "open_storage": "registry",
     "DatabaseStorage": "backends.database",
     "FileStorage": "backends.file",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "redact",
     "seconds",
     "shown",
+    "snake_case",
     "text",
     "time_to_live",
 ]
@@ -197,6 +199,11 @@ def shown(name: str, value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, timedelta)):
         return value
     return f"<{type(value).__name__}>"
+
+
+def snake_case(name: str) -> str:
+    """Return a name of a TypeScript or JSON document as Python writes it: ``redisUrl`` as ``redis_url``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def option_of(

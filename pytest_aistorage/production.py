@@ -1,0 +1,235 @@
+"""The guide's own doors: `ProductionAIStorage`, and the one storage that a process takes from its environment."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+from . import migration
+from .capabilities import Capability
+from .config import snake_case
+from .environment import TYPES, check_address, get_storage_config, options_of_environment
+from .errors import AIStorageError, ConfigurationError
+from .progress import AIProgress, ProgressQuery
+from .registry import open_storage
+from .storage import AIStorage, Change
+
+__all__ = ["ProductionAIStorage", "get_ai_storage"]
+
+_FILE: Final = "training_metrics.json"
+_ADDRESSES: Final = {
+    "database": ("connection_string", "db"),
+    "redis": ("redis_url", "redis"),
+}
+
+
+class ProductionAIStorage(AIStorage):
+    """A storage by its type and options, as the guide opens it; a wrapper around the one that `open_storage` opens.
+
+    ============  ==============================================================================================
+    ``memory``    ``name`` shares the records inside the process; without it they are private
+    ``file``      ``path``, ``training_metrics.json`` in the working directory by default
+    ``database``  ``connection_string``, a URL; or ``db``, a SQLAlchemy engine
+    ``redis``     ``redis_url``; or ``redis``, a client of redis-py
+    ``hybrid``    one of the database's and one of Redis'
+    ============  ==============================================================================================
+
+    Everything else is an option of the backend, as for `open_storage`. Names may also be written in camelCase,
+    ``connectionString``, as in TypeScript. Of a type whose addresses are all left out, the environment is asked for
+    them and for the options that are not given, as `get_storage_config` does. An engine or a client that is handed in
+    is never closed.
+
+    Args:
+        type: one of those.
+        options: of that type.
+        environ: where to look for addresses; default: the environment of the process.
+
+    Raises:
+        ConfigurationError: an unknown type or option, an address that is missing, given twice or of another kind.
+    """
+
+    def __init__(
+        self,
+        type: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        __tracebackhide__ = True  # pytest would print the options, with their passwords
+        if type not in TYPES:
+            raise ConfigurationError(f"type: must be one of {', '.join(TYPES)}, got {type!r}")
+        self._storage = _opened(type, _in_snake_case(options or {}), environ)
+        # Of the class in general and of the instance here: a wrapper is of the type of what it wraps.
+        self.type = self._storage.type  # type: ignore[misc]
+        self.capabilities = self._storage.capabilities
+        self._default_ttl = self._storage._default_ttl
+
+    def migrate_from_file(self, path: str | Path) -> int:
+        """Import the records of a JSON file that an application has written, in camelCase or snake_case.
+
+        Nothing that is stored is overwritten. What is there already, equal but for its stamps, is passed over: an
+        import that was interrupted is taken up by calling this again.
+
+        Args:
+            path: the file; see `migration.read_records` for what it may hold.
+
+        Returns:
+            How many records were imported.
+
+        Raises:
+            CorruptStorageError: no JSON, or a record that breaks a rule; names its place, and nothing was written.
+            VersionConflictError: another record of a model is stored; nothing was written.
+            StorageUnavailableError: the file can't be read, or the storage can't be reached.
+            OutcomeUnknownError: as for `save_progress`.
+        """
+        return migration.import_records(self, migration.read_records(path))
+
+    # -- hooks: arguments are checked already, so it is hooks that are called --------------------------------
+
+    def _save(self, record: AIProgress, expected: int | None, ttl: timedelta | None) -> AIProgress:
+        return self._storage._save(record, expected, ttl)
+
+    def _save_many(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
+        return self._storage._save_many(records, ttl)
+
+    def _get(self, model_name: str) -> AIProgress | None:
+        return self._storage._get(model_name)
+
+    def _load(self) -> list[AIProgress]:
+        return self._storage._load()
+
+    def _iter(self, batch_size: int) -> Iterator[AIProgress]:
+        return self._storage._iter(batch_size)
+
+    def _update(self, model_name: str, change: Change) -> AIProgress:
+        return self._storage._update(model_name, change)
+
+    def _delete(self, model_name: str, expected: int | None) -> int | None:
+        return self._storage._delete(model_name, expected)
+
+    def _query(self, query: ProgressQuery) -> list[AIProgress]:
+        return self._storage._query(query)
+
+    def _count(self) -> int:
+        return self._storage._count()
+
+    def _expire(self, model_name: str) -> bool:
+        return self._storage._expire(model_name)
+
+    def _server(self) -> str:
+        return self._storage._server()
+
+    def _ping(self) -> None:
+        self._storage._ping()
+
+    def _location(self) -> str:
+        return self._storage._location()
+
+    def _translate(self, error: Exception, *, writing: bool) -> AIStorageError | None:
+        return self._storage._translate(error, writing=writing)
+
+    def _close(self) -> None:
+        self._storage.close()
+
+
+def _in_snake_case(options: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if (known := snake_case(name)) in found:
+            raise ConfigurationError(f"option {known}: given twice, also as {name}")
+        found[known] = value
+    return found
+
+
+def _opened(kind: str, options: dict[str, Any], environ: Mapping[str, str] | None) -> AIStorage:
+    __tracebackhide__ = True  # as above
+    parts = ("database", "redis") if kind == "hybrid" else (kind,)
+    addresses = [name for part in parts for name in _ADDRESSES.get(part, ())]
+    if addresses and not any(options.get(name) is not None for name in addresses):
+        options = {**options_of_environment(kind, environ), **options}
+    if kind == "memory":
+        return open_storage(f"memory://{quote(options.pop('name', None) or '', safe='')}", **options)
+    if kind == "file":
+        path = Path(options.pop("path", _FILE)).absolute().as_posix()
+        return open_storage(f"file://{quote(path if path.startswith('/') else '/' + path)}", **options)
+    urls = {part: _address(part, options) for part in parts}
+    if kind == "hybrid":
+        return open_storage(urls["database"], cache=urls["redis"], **options)
+    return open_storage(urls[kind], **options)
+
+
+def _address(part: str, options: dict[str, Any]) -> str:
+    """Take the URL of one part out of the options; one that only names the backend where a client is handed in."""
+    __tracebackhide__ = True  # as above
+    name, client = _ADDRESSES[part]
+    url = options.pop(name, None)
+    if options.get(client) is None:
+        options.pop(client, None)
+        if url is None:
+            raise ConfigurationError(f"a storage of this type needs the option {name} or {client}")
+        check_address(f"option {name}", url, part)
+        return cast(str, url)
+    if url is not None:
+        raise ConfigurationError(f"options {name} and {client}: only one of them can be used")
+    dialect = getattr(options[client], "dialect", None)
+    return f"{getattr(dialect, 'name', 'sqlite')}://" if part == "database" else "redis://"
+
+
+# -- the storage of this process -----------------------------------------------------------------------------
+
+
+class _OfThisProcess:
+    """The storage that `get_ai_storage` returns, and the lock under which it is made."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.storage: ProductionAIStorage | None = None
+        self.inherited: list[ProductionAIStorage] = []
+        """Kept, so that no finalizer speaks on a connection that is the parent's."""
+
+    def get(self) -> ProductionAIStorage:
+        with self.lock:
+            if self.storage is None or self.storage._closed:
+                config = get_storage_config()
+                self.storage = ProductionAIStorage(config.type, config.options)
+                if (util := sys.modules.get("multiprocessing.util")) is not None:
+                    util.Finalize(None, self.close, exitpriority=0)  # its forked processes don't run atexit's
+            return self.storage
+
+    def close(self) -> None:
+        with self.lock:
+            if self.storage is not None:
+                self.storage.close()
+
+    def leave_to_the_parent(self) -> None:
+        """In a forked child: another thread may have held any lock, and what writes behind has no thread here."""
+        self.lock = threading.Lock()
+        if self.storage is not None and Capability.SHARED_BETWEEN_PROCESSES in self.storage.capabilities:
+            self.inherited.append(self.storage)
+            self.storage = None  # records in memory are the child's own copy, and would be lost
+
+
+_of_this_process: Final = _OfThisProcess()
+atexit.register(_of_this_process.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_of_this_process.leave_to_the_parent)
+
+
+def get_ai_storage() -> ProductionAIStorage:
+    """Return the one storage of this process, opened as the environment says when it is first asked for.
+
+    All threads get the same one. It is closed when the process ends; if somebody closes it before, the next call
+    opens another, by the environment as it is then. A forked child gets one of its own, except of records in
+    memory, of which it has a copy.
+
+    Raises:
+        ConfigurationError: as `get_storage_config` and `ProductionAIStorage` do.
+    """
+    return _of_this_process.get()
