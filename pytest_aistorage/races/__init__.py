@@ -21,8 +21,8 @@ from .judging import linearizable
 from .ledger import Balance, balance
 from .outcomes import Outcome
 from .probes import probe_for
-from .recorded import Recording
 from .schedule import Schedule, Step
+from .schedule_history import Recording
 from .seams import Failpoints, FileSeams, Seams
 from .stress import RaceResult, run_race
 from .workloads import (

@@ -35,7 +35,7 @@ _PRELOADED = (
     "pytest_aistorage.backends._psycopg",
     "pytest_aistorage.backends.redis",
     "pytest_aistorage.races.operations",
-    "pytest_aistorage.races.recorded",
+    "pytest_aistorage.races.schedule_history",
     "pytest_aistorage.races.calls",
     "pytest_aistorage.races.stress",
     "pymysql",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any, Self
 from ..errors import UnsupportedOperationError
 from ._client import serve
 from .errors import RaceError, StuckError
+from .given import pickled
 from .invariants import name_of
 from .outcomes import Outcome
 
@@ -182,18 +182,7 @@ class _Process(Client):
         if self._surroundings != surroundings:
             self._told("surroundings", surroundings)
             self._surroundings = surroundings
-        try:
-            packed = pickle.dumps(thing)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise RaceError(
-                f"{_called(thing)} can't be given to another process ({error}): functions that race are to be at a "
-                "module's top level"
-            ) from error
-        if b"__main__" in packed:
-            raise RaceError(
-                f"{_called(thing)} lives in __main__, which another process can't import: move it to a module"
-            )
-        return packed
+        return pickled(thing, _called(thing))
 
     def end(self) -> None:
         self.alive = False

@@ -17,8 +17,8 @@ from .errors import RaceError, StuckError
 from .history import Fault, History
 from .history import Operation as Told
 from .outcomes import Outcome
-from .recorded import Recorded, Recording
 from .schedule import KILLED, WAITS, Schedule, Step
+from .schedule_history import Recorded, Recording
 from .seams import LOCK_LIMIT, Seams
 
 __all__ = [

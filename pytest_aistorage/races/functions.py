@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
@@ -14,11 +13,11 @@ from .clients import ClientPool
 from .controller import LockProbe, Run, Scenario, run_schedule
 from .errors import RaceError
 from .exploration import Bound, Exploration, explore
-from .given import refuse_idle
+from .given import pickled, refuse_idle
 from .invariants import name_of, violated
 from .judging import linearizable
-from .recorded import Recording, named_in
 from .schedule import KILLED, Schedule, Step
+from .schedule_history import Recording, named_in
 from .seams import Seams
 from .stress import check_shared
 
@@ -122,7 +121,12 @@ class _Stage:
         self.threads = Capability.SHARED_BETWEEN_PROCESSES not in declared if threads is None else threads
         if seams.needs_process and self.threads:
             raise RaceError(f"{type(seams).__name__} need clients that are processes")
-        self.steps = steps if self.threads else tuple(map(_portable, steps))
+        if not self.threads:
+            for (
+                step
+            ) in steps:  # now, while it has a name; a client is given it with what belongs to its schedule
+                pickled(step, name_of(step))
+        self.steps = steps
         self.observer = observer
         self._opener = opener
         self._setup = setup
@@ -178,22 +182,6 @@ class _Unanswered:
 
     def __call__(self, storage: Any) -> None:
         self._step(storage)
-
-
-def _portable(step: Function) -> Function:
-    """The function, if another process can be given it.
-
-    Raises:
-        RaceError: it can't.
-    """
-    try:
-        pickle.dumps(step)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise RaceError(
-            f"{name_of(step)} can't be given to another process ({error}): define it at the top level of a module, "
-            "or let clients be threads"
-        ) from error
-    return step
 
 
 class _Judge:

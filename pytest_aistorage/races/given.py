@@ -1,16 +1,17 @@
-"""The functions that an application gives to be raced: refused where a call of them would do nothing."""
+"""What an application gives to be raced: refused where a call would do nothing, or another process can't have it."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import pickle
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from .errors import RaceError
 from .invariants import name_of
 
-__all__ = ["refuse_idle"]
+__all__ = ["pickled", "refuse_idle"]
 
 
 def refuse_idle(functions: Iterable[Callable[[Any], Any] | None]) -> None:
@@ -36,6 +37,29 @@ def refuse_idle(functions: Iterable[Callable[[Any], Any] | None]) -> None:
             )
         if inspect.isgeneratorfunction(inner):
             raise RaceError(f"{name_of(function)} is a generator: called, it would not run; let it not yield")
+
+
+def pickled(thing: object, name: str) -> bytes:
+    """Return an object as another process can be given it.
+
+    Args:
+        thing: what it is to have.
+        name: of the thing, for the error.
+
+    Raises:
+        RaceError: it can't be given it.
+    """
+    __tracebackhide__ = True  # the arguments of what opens a storage are its URL, with its password
+    try:
+        found = pickle.dumps(thing)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise RaceError(
+            f"{name} can't be given to another process ({error}): define it at the top level of a module, or let "
+            "clients be threads"
+        ) from error
+    if b"__main__" in found:
+        raise RaceError(f"{name} lives in __main__, which another process can't import: move it to a module")
+    return found
 
 
 def _unwrapped(function: Any) -> Any:

@@ -1,4 +1,7 @@
-"""What the clients of one schedule did, as a history: with what was there before, and what was read afterwards."""
+"""What the clients of one schedule did, as a history: with what was there before, and what was read afterwards.
+
+`recording` writes down what one client does; here that is brought home from each of them, and put together.
+"""
 
 from __future__ import annotations
 

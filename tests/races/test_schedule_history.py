@@ -10,7 +10,7 @@ import steps_of_applications as steps
 from pytest_aistorage.backends.memory import MemoryStorage
 from pytest_aistorage.progress import AIProgress
 from pytest_aistorage.races import Failpoints, Recording, Scenario, StorageCalls, run_schedule
-from pytest_aistorage.races.recorded import named_in
+from pytest_aistorage.races.schedule_history import named_in
 from pytest_aistorage.registry import open_storage
 
 
