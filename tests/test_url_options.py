@@ -1,0 +1,66 @@
+"""Every option of every backend can stand in a URL's query."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pytest_aistorage import AIStorage, ConfigurationError, config, open_storage
+from pytest_aistorage.registry import backend_class
+
+URLS = {
+    "memory": "memory://",
+    "file": "file:///{directory}/metrics.json",
+    "database": "postgresql://user@127.0.0.1:1/db",
+    "redis": "redis://127.0.0.1:1/0",
+}
+CLASSES = {name: cast("type[AIStorage]", backend_class(name)) for name in URLS}
+OPTIONS = [(name, option) for name, found in CLASSES.items() for option in found.url_options]
+
+
+def _value(backend: str, option: str) -> str:
+    """A text that the option's check takes: a number, or one of the words that its complaint lists."""
+    check = CLASSES[backend].url_options[option]
+    candidates = ["7", "true"]
+    try:
+        check(option, "")
+    except ConfigurationError as error:
+        candidates += re.findall(r"[\w-]+", str(error))
+    for candidate in candidates:
+        try:
+            check(option, candidate)
+        except ConfigurationError:
+            continue
+        return candidate
+    raise AssertionError(f"{backend}: no text is known that option {option} takes")
+
+
+@pytest.mark.parametrize(("backend", "option"), OPTIONS)
+def test_option_works_from_a_url(
+    backend: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is checked and used as the keyword is, and left to no driver; a bad value is refused by its name."""
+    collected: list[tuple[config.StorageURL, dict[str, Any]]] = []
+    collect = config.option_of
+
+    def spy(*arguments: Any) -> tuple[config.StorageURL, dict[str, Any]]:
+        rest, options = collect(*arguments)
+        collected.append((rest, dict(options)))
+        return rest, options
+
+    monkeypatch.setattr(config, "option_of", spy)
+    url = URLS[backend].format(directory=tmp_path.as_posix().lstrip("/"))
+    value = _value(backend, option)
+    checked = CLASSES[backend].url_options[option](option, value)
+    open_storage(f"{url}?{option}={value}").close()
+    open_storage(url, **{option: checked}).close()
+    assert collected
+    for rest, options in collected:
+        assert options.get(option, checked) == checked
+        assert option not in rest.query
+    assert sum(option in options for _, options in collected) >= 2  # by the URL, and by the keyword
+    with pytest.raises(ConfigurationError, match=option):
+        open_storage(f"{url}?{option}=")
