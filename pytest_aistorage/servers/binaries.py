@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -14,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Binaries", "lookup", "newest", "version_of", "wheel_directory", "wheel_version"]
+__all__ = ["Binaries", "lookup", "newest", "version_of", "wheel_directory"]
 
 _PATIENCE = 10.0
 _EXTRA_DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/opt/homebrew/bin")
@@ -96,15 +95,6 @@ def wheel_directory(package: str) -> Path | None:
     if found is None or not found.submodule_search_locations:
         return None
     return Path(next(iter(found.submodule_search_locations)))
-
-
-def wheel_version(distribution: str, parts: int) -> str:
-    """The first parts of an installed distribution's version; empty when it is not installed."""
-    try:
-        version = importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-    return ".".join(re.findall(r"\d+", version)[:parts])
 
 
 def readable_by(path: Path, uid: int, gid: int) -> bool:
