@@ -14,9 +14,9 @@ from typing import Any
 from ..progress import AIProgress
 from ..races.clients import Client
 from ..races.errors import StuckError
+from ..races.pool import shared_pool
 from ..races.stress import StartLine
 from ..storage import AIStorage
-from .pool import shared_pool
 
 __all__ = ["Increment", "Outcome", "check_sight", "race_of_processes", "race_of_threads"]
 

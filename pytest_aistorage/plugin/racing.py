@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ..conformance.pool import shared_pool
+from ..races.pool import shared_pool
 from ..races.racing import Racing
 
 __all__ = ["racing"]

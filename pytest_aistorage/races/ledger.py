@@ -40,6 +40,11 @@ class Balance:
         """Acknowledged changes whose effect is gone."""
         return self.acknowledged - self.kept
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that is stored can be read, nothing is lost, and no version was acknowledged twice."""
+        return not (self.lost or self.duplicates or self.unreadable)
+
     def __str__(self) -> str:
         parts = [
             f"{self.acknowledged} of {self.attempted} acknowledged",

@@ -184,7 +184,7 @@ class Racing:
                     f"\n{self._name or 'The storage'} does not declare LINEARIZABLE. To race only on storages that "
                     "do: @pytest.mark.ai_storage(requires={Capability.LINEARIZABLE})"
                 )
-        elif balance.lost or balance.duplicates or balance.unreadable:
+        elif not balance.is_whole:
             problem = f"{self._name}: {balance}"
         elif invariant is not None and (wrong := self._violated(invariant)):
             problem = (

@@ -20,10 +20,10 @@ from ...capabilities import Capability
 from ...errors import AIStorageError, OutcomeUnknownError, StorageUnavailableError, UnsupportedOperationError
 from ...races.clients import Client
 from ...races.errors import StuckError
+from ...races.pool import clients_of, shared_pool
 from ...races.writing import Writing, acknowledged
 from ..effort import active
 from ..hosting import Hosted
-from ..pool import clients_of, shared_pool
 from ..sockets import Sockets
 from ..steps import Steps, Told
 from .clients import Clients, ContractBase, inapplicable, inconclusive, requires

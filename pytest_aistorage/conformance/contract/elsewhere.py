@@ -11,7 +11,7 @@ import pytest
 from ... import model
 from ...capabilities import Capability
 from ...errors import AIStorageError, UnsupportedOperationError
-from ..pool import clients_of
+from ...races.pool import clients_of
 from ..sockets import Sockets
 from ..steps import Steps, Told
 from .clients import Clients, inconclusive

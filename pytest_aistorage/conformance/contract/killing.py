@@ -14,11 +14,11 @@ from ...races.errors import RaceError, StuckError
 from ...races.interruptions import crash, rehearse, worth_trying
 from ...races.lines import Place, own_code
 from ...races.operations import CountUp
+from ...races.pool import clients_of, shared_pool
 from ...races.schedule import KILLED, Schedule, Step
 from ...races.seams import FileSeams
 from ..effort import active
 from ..files import touched_file
-from ..pool import clients_of, shared_pool
 from ..steps import Call, Steps, Told, explain
 from .clients import Clients
 from .schedules import Violation, narrowed, record, state_of

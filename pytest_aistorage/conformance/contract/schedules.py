@@ -21,11 +21,11 @@ from ...races.errors import RaceError
 from ...races.interruptions import Coverage, Interruption, interrupt, interruptions, rehearse
 from ...races.lines import Place, own_code
 from ...races.outcomes import Outcome
+from ...races.pool import clients_of, shared_pool
 from ...races.schedule import WAITS, Schedule
 from ...races.seams import FileSeams
 from ..effort import active
 from ..files import touched_file
-from ..pool import clients_of, shared_pool
 from ..steps import Call, Steps, Told, described, explain, outline, shown
 from .clients import Clients
 

@@ -9,6 +9,7 @@ import pytest
 from ...capabilities import Capability
 from ...errors import UnsupportedOperationError
 from ...races.checker import Verdict
+from ...races.pool import shared_pool
 from ...races.stress import RaceResult, run_race
 from ...races.timeline import describe
 from ...races.workloads import (
@@ -22,7 +23,6 @@ from ...races.workloads import (
     Workload,
 )
 from ..effort import active
-from ..pool import shared_pool
 from .clients import Clients, ContractBase, inconclusive, requires
 
 __all__ = ["StressContract"]
@@ -102,11 +102,8 @@ def _checked(clients: Clients, workload: Workload) -> RaceResult:
     raced = f"{result.clients} clients as {'processes' if shared else 'threads'}, seed {seed}: {balance}"
     if result.check.verdict is Verdict.VIOLATION:
         pytest.fail(f"{describe(result.check, result.history)}\n{raced}", pytrace=False)
-    if balance.lost or balance.duplicates or balance.unreadable:
-        pytest.fail(
-            raced + (f"\n  {balance.unreadable}" if balance.unreadable else ""),
-            pytrace=False,
-        )
+    if not balance.is_whole:
+        pytest.fail(raced + (f"\n  {balance.unreadable}" if balance.unreadable else ""), pytrace=False)
     if result.failures:
         first = result.failures[0]
         pytest.fail(f"{raced}\n  P{first.client + 1}: {first.error}\n{first.trace}", pytrace=False)

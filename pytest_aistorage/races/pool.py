@@ -1,4 +1,4 @@
-"""The clients of all races of a run of the suite: started once, with a store opened anew for each test."""
+"""The clients of all races of a test run: started once, with a store opened anew for each test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import AIStorageError
-from ..races.clients import Client, ClientPool
+from .clients import Client, ClientPool
 
 __all__ = ["clients_of", "shared_pool"]
 
