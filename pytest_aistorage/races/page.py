@@ -20,7 +20,7 @@ from .picture.document import html_document
 from .picture.escaping import escaped, json_in_html
 from .picture.overview import Overview, overview_of
 from .timeline import describe, size_of
-from .wording import detail_of, duration, losses_of, numbers_of, span_of
+from .wording import detail_of, duration, extent_of, losses_of, meanwhile_of, numbers_of, span_of
 
 __all__ = ["page_of", "write_page", "write_whole"]
 
@@ -134,16 +134,15 @@ def _lines(text: str) -> str:
 
 
 def _header(check: Check, history: History, name: str, replay: str | None, balance: Balance | None) -> str:
-    said = f"{check.operations} operations on {check.models} model{'s' * (check.models != 1)}"
     if check.verdict is Verdict.LINEARIZABLE:
-        said = f"There is an order of all {said} that explains what every client was told."
+        said = f"There is an order of all {extent_of(check)} that explains what every client was told."
     elif check.violation is None:
         undecided = ", ".join(check.undecided[:5]) + (", …" if len(check.undecided) > 5 else "")
         said = f"The budget of the search ran out on {undecided}: this is no pass."
     else:
         found = Counter(violation.anomaly for violation in check.violations)
         said = ", ".join(f"{number} × {anomaly}" for anomaly, number in found.most_common())
-        said = f"{said}; {', '.join([_total(check), *losses_of(history, balance)])}."
+        said = f"{said}; {', '.join([extent_of(check), *losses_of(history, balance)])}."
     facts = "".join(
         f"<div><dt>{name_}</dt><dd>{content}</dd></div>"
         for name_, content in _facts(check, history, replay, balance)
@@ -153,10 +152,6 @@ def _header(check: Check, history: History, name: str, replay: str | None, balan
         f'<header>\n<h1><span class="{check.verdict.value}">{_TITLES[check.verdict]}</span>{where}</h1>\n'
         f'<p class="lead">{escaped(said)}</p>\n<dl>{facts}</dl>\n</header>'
     )
-
-
-def _total(check: Check) -> str:
-    return f"{check.operations} operations on {check.models} model{'s' * (check.models != 1)}"
 
 
 def _facts(
@@ -185,10 +180,8 @@ def _facts(
 def _violation(violation: Violation, place: int, history: History, numbers: Mapping[int, int]) -> str:
     detail = detail_of(violation, history)
     heading = f"{violation.anomaly}{f', {detail}' if detail else ''}"
-    meanwhile = ""
-    if violation.faults:
-        said = ", ".join(f"{fault.kind} of {fault.target}" for fault in violation.faults)
-        meanwhile = f"<br>Meanwhile: {escaped(said)}."
+    said = meanwhile_of(violation)
+    meanwhile = f"<br>{escaped(said)}" if said else ""
     return f"""<section class="violation">
 <h2>{escaped(heading[:1].upper() + heading[1:])}</h2>
 <p class="size">model <b>{escaped(violation.model_name)}</b>; {escaped(size_of(violation, history))}</p>

@@ -12,9 +12,11 @@ from .ledger import Balance
 from .wording import (
     detail_of,
     duration,
+    extent_of,
     label_of,
     losses_of,
     mark_of,
+    meanwhile_of,
     nearest,
     numbers_of,
     shows_values,
@@ -47,7 +49,7 @@ def describe(
         balance: what was acknowledged and what was kept, if that is known.
         page: the timeline that was written of it, for a browser.
     """
-    whole = f"{check.operations} operations on {check.models} model{'s' * (check.models != 1)}"
+    whole = extent_of(check)
     lines = []
     if check.verdict is Verdict.LINEARIZABLE:
         lines.append(f"linearizable: {whole}")
@@ -60,9 +62,8 @@ def describe(
             lines += [_heading(violation, history, name), size_of(violation, history)]
             lines += timeline_of(violation, numbers)
             lines.append(f"Why: {violation.why}.")
-            if violation.faults:
-                said = ", ".join(f"{fault.kind} of {fault.target}" for fault in violation.faults)
-                lines.append(f"Meanwhile: {said}.")
+            if meanwhile := meanwhile_of(violation):
+                lines.append(meanwhile)
         if len(check.violations) > 3:
             lines.append(f"{len(check.violations) - 3} more models have a violation.")
         lines.append(f"Whole run: {', '.join([whole, *losses_of(history, balance)])}.")

@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .checker.result import Violation
+from .checker.result import Check, Violation
 from .history import History, Operation
 from .ledger import Balance
 
 __all__ = [
     "detail_of",
     "duration",
+    "extent_of",
     "label_of",
     "losses_of",
     "mark_of",
+    "meanwhile_of",
     "nearest",
     "numbers_of",
     "seen_by",
@@ -49,6 +51,17 @@ _MARKS = {
 def numbers_of(history: History) -> dict[int, int]:
     """Number the operations by their places in the history, from 1; by their identity, since values need no hash."""
     return {id(operation): number for number, operation in enumerate(history.operations, 1)}
+
+
+def extent_of(check: Check) -> str:
+    """Say how much was checked: ``200 operations on 1 model``."""
+    return f"{check.operations} operations on {check.models} model{'s' * (check.models != 1)}"
+
+
+def meanwhile_of(violation: Violation) -> str:
+    """Say what was done to the storage during a violation: ``Meanwhile: kill of server.``; empty: nothing."""
+    faults = ", ".join(f"{fault.kind} of {fault.target}" for fault in violation.faults)
+    return f"Meanwhile: {faults}." if faults else ""
 
 
 def detail_of(violation: Violation, history: History) -> str:
