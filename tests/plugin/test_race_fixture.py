@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import re
 
-APP = """
-import dataclasses
-import pytest
-from pytest_aistorage import AIProgress
+from application import APPLICATION
 
-
-def start(storage):
-    storage.save_progress(AIProgress(model_name="m", mse=1.0, training_samples=0))
-
-
-def count(storage):
-    now = storage.get_progress("m")
-    storage.save_progress(dataclasses.replace(now, training_samples=now.training_samples + 1))
-
-
-def both(storage):
-    assert storage.get_progress("m").training_samples == 2
-
-
+TESTS = """
 def test_orders(ai_storage_race):
     ai_storage_race.explore(count, count, setup=start, invariant=both)
 
@@ -35,7 +19,7 @@ def test_one_client(ai_storage_race):
 
 def test_the_schedule_that_fails_is_run_again_by_its_name(pytester, run):
     """On each backend the failure names a command, and that fails in the same way; another schedule passes."""
-    pytester.makepyfile(test_app=APP)
+    pytester.makepyfile(test_app=APPLICATION + TESTS)
     backends = "--ai-storage=memory,sqlite"
     result = run(backends, "--ai-storage-seed=5")
     result.assert_outcomes(passed=2, failed=2)
@@ -53,6 +37,6 @@ def test_the_schedule_that_fails_is_run_again_by_its_name(pytester, run):
 
 def test_the_failure_is_not_buried_in_source(pytester, run):
     """The traceback ends at the test's own line."""
-    pytester.makepyfile(test_app=APP)
+    pytester.makepyfile(test_app=APPLICATION + TESTS)
     result = run("--ai-storage=memory", "-k", "orders")
     assert "explore_functions" not in result.stdout.str()

@@ -5,27 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from application import APPLICATION
 
 import pytest_aistorage.conformance.contract  # noqa: F401  # else inner runs import it anew, and forget it again
 
-APPLICATION = """
-import dataclasses
-from pytest_aistorage import AIProgress
-
-
-def start(storage):
-    storage.save_progress(AIProgress(model_name="m", mse=1.0, training_samples=0))
-
-
-def count(storage):
-    now = storage.get_progress("m")
-    storage.save_progress(dataclasses.replace(now, training_samples=now.training_samples + 1))
-
-
-def both(storage):
-    assert storage.get_progress("m").training_samples == 2
-
-
+TESTS = """
 def test_orders(ai_storage_race):
     found = ai_storage_race.explore(count, count, setup=start, invariant=both)
     print("explored", found.schedules)
@@ -65,7 +49,7 @@ def replays(result):
 
 def test_tests_that_explore_run_this_one_only(pytester, run):
     """One that fails fails again, by the full name as by the shrunk one; another passes."""
-    pytester.makepyfile(APPLICATION)
+    pytester.makepyfile(APPLICATION + TESTS)
     first = run("--ai-storage=sqlite", "-k", "orders")
     first.assert_outcomes(failed=1)
     names = [*replays(first), "P1:get,P2:get,P2:save,P1:save"]
@@ -83,7 +67,7 @@ def test_tests_that_explore_run_this_one_only(pytester, run):
 
 def test_tests_that_do_not_explore_are_left_alone(pytester, run):
     """They run as ever, and are neither skipped nor deselected."""
-    pytester.makepyfile(APPLICATION)
+    pytester.makepyfile(APPLICATION + TESTS)
     result = run("--ai-storage=memory", "-k", "without", "--ai-storage-replay=P1:get")
     result.assert_outcomes(passed=1, deselected=1)
 

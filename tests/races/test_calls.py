@@ -20,21 +20,25 @@ def opener(tmp_path):
     return made
 
 
+@pytest.fixture(params=[False, True], ids=["processes", "threads"])
+def counting(request, opener):
+    """Two clients that count one model up, by a get and a save each."""
+    return Scenario(
+        opener=opener,
+        operations=(steps.count_in_two_steps, steps.count_in_two_steps),
+        seams=StorageCalls(),
+        threads=request.param,
+    )
+
+
 def named(run):
     """The schedule's name."""
     return str(run.schedule)
 
 
-@pytest.mark.parametrize("threads", [False, True], ids=["processes", "threads"])
-def test_functions_are_interleaved_at_their_calls(pool, opener, threads):
+def test_functions_are_interleaved_at_their_calls(pool, counting):
     """Two functions of two calls each have six schedules, by these names, as processes and as threads."""
-    scenario = Scenario(
-        opener=opener,
-        operations=(steps.count_in_two_steps, steps.count_in_two_steps),
-        seams=StorageCalls(),
-        threads=threads,
-    )
-    assert [named(run) for run in schedules(lambda: scenario, pool)] == [
+    assert [named(run) for run in schedules(lambda: counting, pool)] == [
         "P1:get,P1:save,P2:get,P2:save",
         "P2:get,P2:save,P1:get,P1:save",
         "P1:get,P2:get,P2:save,P1:save",
@@ -44,22 +48,15 @@ def test_functions_are_interleaved_at_their_calls(pool, opener, threads):
     ]
 
 
-@pytest.mark.parametrize("threads", [False, True], ids=["processes", "threads"])
-def test_a_schedule_decides_what_is_lost(pool, opener, threads):
+def test_a_schedule_decides_what_is_lost(pool, opener, counting):
     """One after the other both are counted; both reading first, one is lost: every time."""
-    scenario = Scenario(
-        opener=opener,
-        operations=(steps.count_in_two_steps, steps.count_in_two_steps),
-        seams=StorageCalls(),
-        threads=threads,
-    )
     with opener() as observer:
         for name, gained in [
             ("P1:get,P1:save,P2:get,P2:save", 2),
             ("P1:get,P2:get,P2:save,P1:save", 1),
         ] * 5:
             before = observer.get_progress(steps.MODEL).training_samples
-            assert named(run_schedule(scenario, name, pool)) == name
+            assert named(run_schedule(counting, name, pool)) == name
             assert observer.get_progress(steps.MODEL).training_samples == before + gained
 
 
