@@ -9,12 +9,17 @@
     line, with ``...`` for whatever is left out. A command that installs is not run: the extras it names must exist.
 ``toml``, ``ini``, ``yaml``, ``json``, ``sql``
     must be well-formed.
+``typescript``
+    is what the reader of the guide knows. The block of Python that follows says the same, and is executed.
+
+The pages below ``guide/`` have a PostgreSQL behind ``DATABASE_URL`` and a Redis behind ``REDIS_URL``.
 """
 
 from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import json
 import os
 import re
@@ -22,12 +27,17 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from unittest import mock
 
+import pytest
 import yaml
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
+from sybil.sybil import SybilCollection
+
+from pytest_aistorage.servers.server import Server
 
 ROOT = Path(__file__).parent.parent
 INSTALLS = re.compile(r"\b(pip install|docker|git clone|tox|nox|pre-commit)\b")
@@ -146,7 +156,9 @@ def check_form(language: str, source: str) -> None:
     elif language == "python":
         ast.parse(source)
     else:
-        assert language in {"sql", "text", "mermaid"}, f"what does a block of {language!r} want?"
+        assert language in {"sql", "text", "mermaid", "typescript"}, (
+            f"what does a block of {language!r} want?"
+        )
 
 
 def set_up(namespace: dict[str, object]) -> None:
@@ -162,6 +174,21 @@ def tear_down(namespace: dict[str, object]) -> None:
     holder.cleanup()
 
 
-pytest_collect_file = Sybil(
-    parsers=[parse], patterns=["*.md"], setup=set_up, teardown=tear_down, excludes=["changelog.md"]
+@pytest.fixture(scope="module")
+def guide_environment(postgres_server: Server, redis_server: Server) -> Iterator[None]:
+    """The environment that a page of the guide is read in: two empty servers, and no word of where it runs."""
+    with mock.patch.dict(os.environ):  # what a page sets is taken back as well
+        for name in ("APP_ENV", "NODE_ENV", "CI"):
+            os.environ.pop(name, None)
+        os.environ["DATABASE_URL"] = postgres_server.create_database()
+        os.environ["REDIS_URL"] = redis_server.create_database()
+        yield
+
+
+_pages = functools.partial(Sybil, [parse], setup=set_up, teardown=tear_down)
+pytest_collect_file = SybilCollection(
+    [
+        _pages(patterns=["*.md"], excludes=["changelog.md", "guide/*.md"]),
+        _pages(patterns=["guide/*.md"], fixtures=["guide_environment"]),
+    ]
 ).pytest()

@@ -1,0 +1,24 @@
+"""The pages of the guide: what they show in TypeScript, they say in Python as well."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGES = sorted((Path(__file__).parent.parent / "docs" / "guide").glob("*.md"))
+
+
+def test_there_are_pages() -> None:
+    """A directory that was renamed must not make the test below pass with nothing."""
+    assert {page.name for page in PAGES} >= {"configuration.md", "storages.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
+def test_each_example_has_its_twin(page: Path) -> None:
+    """Behind each block of TypeScript, and before the next, stands one of Python; docs/conftest.py runs those."""
+    languages = re.findall(r"^```(typescript|python)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    pairs = list(zip(languages, [*languages[1:], None], strict=True))
+    assert ("typescript", "python") in pairs
+    assert all(following == "python" for language, following in pairs if language == "typescript")
