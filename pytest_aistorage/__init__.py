@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .backends.file import FileStorage
     from .backends.memory import MemoryStorage
     from .backends.redis import RedisStorage
+    from .backends.redis_cluster import RedisClusterStorage
+    from .backends.redis_sentinel import RedisSentinelStorage
     from .capabilities import Capability
     from .environment import StorageConfig, get_storage_config
     from .errors import (
@@ -45,6 +47,8 @@ __all__ = [
     "OutcomeUnknownError",
     "ProductionAIStorage",
     "ProgressQuery",
+    "RedisClusterStorage",
+    "RedisSentinelStorage",
     "RedisStorage",
     "ServerUnavailableError",
     "StorageConfig",
@@ -67,6 +71,8 @@ _HOMES = {
     "DatabaseStorage": "backends.database",
     "FileStorage": "backends.file",
     "MemoryStorage": "backends.memory",
+    "RedisClusterStorage": "backends.redis_cluster",
+    "RedisSentinelStorage": "backends.redis_sentinel",
     "RedisStorage": "backends.redis",
 }
 

@@ -45,6 +45,12 @@ _SCHEMES = {
     "unix": "redis",
 }
 
+# What stands behind the + in redis+cluster://, rediss+sentinel://, ...
+_REDIS_TOPOLOGIES = {
+    "cluster": ("pytest_aistorage.backends.redis_cluster", "RedisClusterStorage"),
+    "sentinel": ("pytest_aistorage.backends.redis_sentinel", "RedisSentinelStorage"),
+}
+
 
 class BackendClass(Protocol):
     """What an entry point of the group ``pytest_aistorage.backends`` names."""
@@ -67,6 +73,8 @@ def open_storage(url: str, **options: Any) -> AIStorage:
     ``sqlite:///…``                     a file; four slashes for an absolute path
     ``postgresql://user:pass@host/db``  also ``mysql://`` and ``mariadb://``
     ``redis://host:6379/0``             also ``rediss://``, ``valkey://``, ``unix:///path.sock``
+    ``redis+cluster://host:7000,host``  any nodes of a Redis Cluster; also ``rediss+cluster://``, ``valkey+…``
+    ``redis+sentinel://host/name/0``    the master that Redis Sentinels call by this name; several hosts as well
     ==================================  =====================================================================
 
     Args:
@@ -89,8 +97,7 @@ def backend_class(name: str) -> BackendClass:
         ConfigurationError: nobody registered that name, or its module can't be imported.
     """
     if name in _BUILT_IN:
-        module, attribute = _BUILT_IN[name]
-        return cast(BackendClass, getattr(import_module(module), attribute))
+        return _imported(*_BUILT_IN[name])
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
         try:
             return cast(BackendClass, entry.load())
@@ -111,9 +118,14 @@ def backend_of(scheme: str) -> str | None:
     return _SCHEMES.get(scheme.partition("+")[0])
 
 
+def _imported(module: str, attribute: str) -> BackendClass:
+    return cast(BackendClass, getattr(import_module(module), attribute))
+
+
 def _class_for(scheme: str) -> BackendClass:
     if (name := backend_of(scheme)) is not None:
-        return backend_class(name)
+        topology = _REDIS_TOPOLOGIES.get(scheme.partition("+")[2]) if name == "redis" else None
+        return backend_class(name) if topology is None else _imported(*topology)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         candidate = backend_class(entry.name)
         if scheme in candidate.schemes:

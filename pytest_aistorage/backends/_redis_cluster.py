@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..errors import ConfigurationError, StorageUnavailableError
-from ._redis_link import Link
-from ._redis_routes import Address, RoutedLink, code_of
+from ._redis_link import Link, code_of
+from ._redis_routes import Address, RoutedLink
 from ._redis_scripts import Script
 
 __all__ = ["PARTITIONS", "ClusterLink", "partition_of", "slot_of", "tags"]

@@ -26,7 +26,7 @@ try:
 except ImportError as missing:
     raise config.missing_extra("redis", "redis", "redis") from missing
 
-__all__ = ["Link", "Replicas", "is_lost"]
+__all__ = ["Link", "Replicas", "code_of", "is_lost"]
 
 # Errors in the server's own words: it has read the command and did not run it. The driver derives some of
 # them from ConnectionError.
@@ -203,6 +203,8 @@ class Link:
         said = f"{self.location()}: {self._without_password(str(error) or type(error).__name__)}"
         if "WRONGTYPE" in said:
             return CorruptStorageError(said)
+        if code_of(error) in ("MOVED", "ASK", "CROSSSLOT"):
+            return ConfigurationError(f"{said}; this is a node of a Redis Cluster: redis+cluster://")
         if not writing or isinstance(error, _REFUSALS) or "max number of clients reached" in said:
             return StorageUnavailableError(said)
         return OutcomeUnknownError(f"a write was sent and its reply was lost: {said}")
@@ -324,6 +326,24 @@ def is_lost(error: StorageUnavailableError) -> bool:
     return isinstance(cause, (redis.ConnectionError, redis.TimeoutError, OSError)) and not isinstance(
         cause, _REFUSALS
     )
+
+
+def code_of(refusal: Exception) -> str:
+    """Return the word by which a server's error begins, whether or not the driver has a class for it."""
+    return _CODES.get(type(refusal).__name__) or str(refusal).partition(" ")[0]
+
+
+# Of drivers whose errors leave it out.
+_CODES: Final = {
+    "MovedError": "MOVED",
+    "AskError": "ASK",
+    "TryAgainError": "TRYAGAIN",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "BusyLoadingError": "LOADING",
+    "ReadOnlyError": "READONLY",
+    "ClusterCrossSlotError": "CROSSSLOT",
+}
 
 
 def _has_written(reply: Any) -> bool:

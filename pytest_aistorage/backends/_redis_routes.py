@@ -15,7 +15,7 @@ from ._redis_link import Link, Replicas, is_lost
 from ._redis_pool import pool_from_url
 from ._redis_scripts import Script
 
-__all__ = ["Address", "RoutedLink", "code_of"]
+__all__ = ["Address", "RoutedLink"]
 
 Address = tuple[str, int]
 """Host and port of a node."""
@@ -60,6 +60,7 @@ class RoutedLink(ABC):
         self._max_connections = max_connections
         self._replicas = replicas
         self._links: dict[Address, Link] = {}
+        self._link_to(next(self._seeds()))  # says what is wrong with the URL; connects nowhere
 
     def deadline(self) -> float:
         """Return when an operation that begins now has to end, by the monotonic clock."""
@@ -199,22 +200,3 @@ class RoutedLink(ABC):
                 ) from problem
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def code_of(refusal: Exception) -> str:
-    """Return the word by which a server's error begins, whether or not the driver has a class for it."""
-    name = type(refusal).__name__
-    return _CODES.get(name) or str(refusal).partition(" ")[0]
-
-
-# Of drivers whose errors leave it out.
-_CODES: Final = {
-    "MovedError": "MOVED",
-    "AskError": "ASK",
-    "TryAgainError": "TRYAGAIN",
-    "ClusterDownError": "CLUSTERDOWN",
-    "MasterDownError": "MASTERDOWN",
-    "BusyLoadingError": "LOADING",
-    "ReadOnlyError": "READONLY",
-    "ClusterCrossSlotError": "CROSSSLOT",
-}

@@ -31,10 +31,11 @@ from ._redis_settings import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS
 if TYPE_CHECKING:
     from redis import Redis
 
-__all__ = ["RedisStorage"]
+__all__ = ["MAX_CONNECTIONS", "RedisStorage", "replicas_of"]
 
 _PREFIX: Final = "ai_progress:"
-_MAX_CONNECTIONS: Final = 50
+MAX_CONNECTIONS: Final = 50
+"""To one server, unless it is said otherwise."""
 
 # Seconds before the second try of an update that lost to another; doubled with each further one.
 _FIRST_PAUSE: Final = 0.001
@@ -151,11 +152,11 @@ class RedisStorage(AIStorage):
         promised: str = options.get("durability", "none")
         if redis is None:
             pool = pool_from_url(
-                parts, timeout=seconds, max_connections=options.get("max_connections", _MAX_CONNECTIONS)
+                parts, timeout=seconds, max_connections=options.get("max_connections", MAX_CONNECTIONS)
             )
         else:
             pool = pool_of(redis)
-        self._begin(Link(pool, seconds, promised, _replicas(options)), options)
+        self._begin(Link(pool, seconds, promised, replicas_of(options)), options)
         self._owns_link = redis is None
         self.capabilities = _CAPABILITIES[promised]
 
@@ -363,7 +364,12 @@ def _wanted(expected: int | None) -> int | str:
     return "" if expected is None else expected
 
 
-def _replicas(options: Mapping[str, Any]) -> Replicas | None:
+def replicas_of(options: Mapping[str, Any]) -> Replicas | None:
+    """Return what the options ``wait`` and ``wait_aof`` ask for.
+
+    Raises:
+        ConfigurationError: both are given.
+    """
     if "wait_aof" in options:
         if "wait" in options:
             raise ConfigurationError("option wait: wait_aof stands for it; give one of them")

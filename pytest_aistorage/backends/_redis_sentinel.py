@@ -1,0 +1,147 @@
+"""The way to the master that Redis Sentinels know by name, whichever server that is by now."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from .. import config
+from ..errors import ConfigurationError, StorageUnavailableError
+from ._redis_link import Link, Replicas, code_of
+from ._redis_pool import pool_from_url
+from ._redis_routes import Address, RoutedLink
+
+try:
+    import redis
+except ImportError as missing:
+    raise config.missing_extra("redis", "redis", "redis") from missing
+
+__all__ = ["SentinelLink"]
+
+_PORT: Final = 26379
+
+# Connections to each sentinel: it is asked once a failover.
+_SENTINEL_CONNECTIONS: Final = 4
+
+
+class SentinelLink(RoutedLink):
+    """Sends all commands to one master, and asks the sentinels for it anew when it is none any more.
+
+    Args:
+        url: of the sentinels, without the storage's own options; user and password are the master's.
+        service: what they call the master.
+        path: the database of the master, ``"/0"``.
+        credentials: user and password of the sentinels; each None where there is none.
+        timeout: as for `RoutedLink`, and so are the others.
+        max_connections: to the master.
+        replicas: who must have a write before it is acknowledged; None: the master alone.
+    """
+
+    def __init__(
+        self,
+        url: config.StorageURL,
+        service: str,
+        *,
+        path: str,
+        credentials: tuple[str | None, str | None],
+        timeout: float,
+        max_connections: int,
+        replicas: Replicas | None,
+    ) -> None:
+        super().__init__(url, path=path, timeout=timeout, max_connections=max_connections, replicas=replicas)
+        self._service = service
+        self._database = path
+        user, password = credentials
+        self._sentinel_url = dataclasses.replace(self._node_url, username=user, password=password, path="")
+        self._sentinels: dict[Address, Link] = {}
+        self._master: Address | None = None
+
+    def location(self) -> str:
+        """Return where the sentinels are, and what they call the master; no user, no password."""
+        shown = dataclasses.replace(
+            self._url, username=None, password=None, path=f"/{self._service}{self._database}", query={}
+        )
+        return shown.render()
+
+    def disconnect(self) -> None:
+        """Close all connections."""
+        super().disconnect()
+        for sentinel in list(self._sentinels.values()):
+            sentinel.disconnect()
+
+    # -- what differs ---------------------------------------------------------------------------------------
+
+    def _default_port(self) -> int:
+        return _PORT
+
+    def _greeting(self) -> Callable[[Any], None]:
+        return _greet_a_master
+
+    def _owner(self, key: Any, end: float) -> Address:
+        master = self._master
+        return self._found(end) if master is None else master
+
+    def _responsible(self, end: float) -> list[Link]:
+        return [self._link_to(self._owner("", end))]
+
+    def _doubt(self) -> None:
+        self._master = None
+
+    def _redirected(self, refusal: Exception, key: Any, asked: Address) -> Address | bool:
+        if code_of(refusal) not in ("READONLY", "MASTERDOWN", "LOADING"):
+            return False
+        self._doubt()
+        return True
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _found(self, end: float) -> Address:
+        """Ask the sentinels one after the other; the first that answers next time comes first."""
+        failure: StorageUnavailableError | None = None
+        unknown = False
+        for address in dict.fromkeys([*self._sentinels, *self._seeds()]):
+            share = time.monotonic() + max(0.1, (end - time.monotonic()) / 2)
+            command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+            sentinel = self._sentinel(address)
+            try:
+                reply = sentinel.answer(sentinel.ask((command,), min(end, share))[0])
+            except StorageUnavailableError as error:
+                failure = error
+                # Behind the others.
+                self._sentinels[address] = self._sentinels.pop(address, sentinel)
+                continue
+            if reply is None:
+                unknown = True
+                continue
+            host, port = reply
+            self._master = host.decode(), int(port)
+            return self._master
+        if unknown:
+            raise ConfigurationError(f"{self.location()}: the sentinels know no master {self._service!r}")
+        raise StorageUnavailableError(f"{self.location()}: no sentinel answers; at last: {failure}")
+
+    def _sentinel(self, address: Address) -> Link:
+        link = self._sentinels.get(address)
+        if link is None:
+            pool = pool_from_url(
+                dataclasses.replace(self._sentinel_url, host=address[0], port=address[1]),
+                timeout=self._timeout,
+                max_connections=_SENTINEL_CONNECTIONS,
+                connect_timeout=self._timeout / 4,
+            )
+            link = self._sentinels.setdefault(address, Link(pool, self._timeout, None))
+        return link
+
+
+def _greet_a_master(connection: Any) -> None:
+    """Greet as the driver does, then refuse what is no master.
+
+    A master that was demoted answers reads with what is outdated, and it does not say so.
+    """
+    connection.on_connect()
+    connection.send_command("ROLE")
+    role = connection.read_response()[0]
+    if role not in (b"master", "master"):
+        raise redis.ConnectionError("it is a replica now")
