@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 _SWITCH = 2e-5  # seconds
 
-OBSERVER = 0
+_OBSERVER = 0
 """The number of the client in a history that reads what was kept; the racing ones are 1, 2, …"""
 
 
@@ -181,8 +181,8 @@ def run_race(
         if not shared or not processes:
             shared, processes, threads = False, max(1, processes) * threads, 1
         clients = pool.clients(processes, threads=not shared)
-        before = {record.model_name for record in patiently(observer.load_progress)}
-        recorder = RecordingStorage(observer, OBSERVER)
+        before = {record.model_name for record in _patiently(observer.load_progress)}
+        recorder = RecordingStorage(observer, _OBSERVER)
         if setup is not None:
             setup(recorder)
         told = _raced(
@@ -279,19 +279,19 @@ def check_shared(clients: list[Client], observer: AIStorage) -> None:
         save = functools.partial(plain.save, model_name=name, mse=0.0)
         get = functools.partial(plain.get, model_name=name)
         try:
-            saved = patiently(functools.partial(client.result, save))
+            saved = _patiently(functools.partial(client.result, save))
         except Exception as error:  # a storage's own
             raise RaceError(f"client {number + 1} can't write: {error}") from error
         try:
-            seen = patiently(functools.partial(clients[next_one].result, get))
+            seen = _patiently(functools.partial(clients[next_one].result, get))
         except Exception as error:  # a storage's own
             raise RaceError(f"client {next_one + 1} can't read: {error}") from error
-        if seen != saved or patiently(functools.partial(observer.get_progress, name)) != saved:
+        if seen != saved or _patiently(functools.partial(observer.get_progress, name)) != saved:
             raise NotSharedError(f"client {next_one + 1} does not see what client {number + 1} wrote")
-        patiently(functools.partial(observer.delete_progress, name))  # listings are to show what raced
+        _patiently(functools.partial(observer.delete_progress, name))  # listings are to show what raced
 
 
-def patiently(attempt: Callable[[], T]) -> T:
+def _patiently(attempt: Callable[[], T]) -> T:
     """Do what is no part of a race, again while the storage can't be reached.
 
     A storage's own patience may be shorter than a busy machine keeps it waiting, or a server takes to restart.
@@ -362,7 +362,7 @@ def _kept(operations: Sequence[Operation], workload: Workload, recorder: Recordi
     unreadable = None
     for model in _touched(operations):
         try:
-            record = patiently(functools.partial(recorder.get_progress, model))
+            record = _patiently(functools.partial(recorder.get_progress, model))
         except CorruptStorageError as error:
             unreadable = str(error)
             break

@@ -19,7 +19,7 @@ from .snapshots import check_moments, split
 from .tags import check_tags, is_tagged
 from .versions import UNDECIDED, check_versions, is_versioned
 
-__all__ = ["Check", "Verdict", "Violation", "check_linearizable"]
+__all__ = ["STEPS", "Check", "Verdict", "Violation", "check_linearizable"]
 
 STEPS = 2_000_000
 """Steps that searches may take, all models together: some seconds."""

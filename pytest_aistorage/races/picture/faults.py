@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from ..history import Fault
 from .escaping import escaped
+from .scale import Scale, free_row
 
-__all__ = ["Band", "bands_of", "bands_svg"]
+__all__ = ["Band", "bands_of", "bands_svg", "bands_within", "placed_on"]
 
 _ENDS = {
     "kill": ("restart",),
@@ -66,13 +67,29 @@ def bands_of(faults: Iterable[Fault]) -> list[Band]:
     return bands
 
 
+def bands_within(bands: Iterable[Band], first: float, last: float) -> list[Band]:
+    """Return those that fall into a time, if only in part."""
+    return [
+        band
+        for band in bands
+        if band.begin <= last and first <= (band.begin if band.end is None else band.end)
+    ]
+
+
+def placed_on(bands: Iterable[Band], scale: Scale) -> list[tuple[str, float, float | None]]:
+    """Return what `bands_svg` is given: what is said of each, where it begins, and where it ends."""
+    return [
+        (band.said, scale.at(band.begin), None if band.end is None else scale.at(band.end)) for band in bands
+    ]
+
+
 def bands_svg(
     placed: Sequence[tuple[str, float, float | None]], width: float, height: float
 ) -> tuple[str, float]:
     """Draw faults over the whole height.
 
     Args:
-        placed: what is said of each, where it begins, and where it ends.
+        placed: as `placed_on` gives them.
         width: of the picture: words that would run out of it move to the left.
         height: of the picture.
 
@@ -83,9 +100,7 @@ def bands_svg(
     parts = []
     for said, left, right in sorted(placed, key=lambda one: one[1]):
         words = max(0.0, min(left + 4, width - len(said) * _LETTER))
-        line = next((line for line, end in enumerate(ends) if end <= words), len(ends))
-        if line == len(ends):
-            ends.append(0.0)
+        line = free_row(ends, words)
         ends[line] = words + len(said) * _LETTER + 8
         band = ""
         if right is not None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .escaping import clean, escaped
-from .faults import Band, bands_svg
-from .scale import Scale
+from .faults import Band, bands_svg, bands_within, placed_on
+from .scale import Scale, free_row
 
 __all__ = ["LEFT", "PLOT", "WIDTH", "Bar", "lanes_svg"]
 
@@ -114,16 +114,14 @@ def lanes_svg(
         return ""
     moments = {bar.begin for bar in bars} | {bar.end for bar in bars if bar.end is not None}
     first, last = min(moments), max(moments)
-    bands = [band for band in bands if band.begin <= last and first <= (band.end or band.begin)]
+    bands = bands_within(bands, first, last)
     moments |= {max(first, min(last, band.begin)) for band in bands}
     scale = Scale(moments, PLOT - _TAIL)
     placed = [_place(bar, scale) for bar in bars]
     lanes: dict[str, list[_Placed]] = {}
     for one in sorted(placed, key=lambda one: one.left):
         lanes.setdefault(one.bar.lane, []).append(one)
-    spans = [
-        (band.said, scale.at(band.begin), None if band.end is None else scale.at(band.end)) for band in bands
-    ]
+    spans = placed_on(bands, scale)
     top = bands_svg(spans, PLOT, 0)[1] + 4
     beds = []
     for lane in sorted(lanes, key=_by_number):
@@ -169,25 +167,17 @@ def _lay(lane: Sequence[_Placed], top: float) -> float:
     """Give bars that overlap rows of their own, and labels lines with room for them; return the height."""
     ends: list[float] = []
     for one in lane:
-        one.row = _free(ends, one.left)
+        one.row = free_row(ends, one.left)
         ends[one.row] = one.right
     lines: list[float] = []
     for one in lane:
         one.label_left = max(0.0, min(one.left, PLOT - one.width))
-        one.line = _free(lines, one.label_left)
+        one.line = free_row(lines, one.label_left)
         lines[one.line] = one.label_left + one.width + _GAP
     for one in lane:
         one.top = top + one.row * _STEP
         one.foot = top + len(ends) * _STEP + one.line * _LINE + 12
     return len(ends) * _STEP + len(lines) * _LINE
-
-
-def _free(ends: list[float], left: float) -> int:
-    """The first row that ends before a place; a new one where there is none."""
-    row = next((row for row, end in enumerate(ends) if end <= left), len(ends))
-    if row == len(ends):
-        ends.append(0.0)
-    return row
 
 
 def _ticks(scale: Scale, top: float, clock: Callable[[float], str] | None) -> Iterable[str]:
@@ -232,11 +222,11 @@ def _link(writer: _Placed, reader: _Placed) -> str:
         above = below = writer.top + _BAR / 2
     return (
         f'<path class="link" data-l="{begin:.1f}" data-r="{end:.1f}" data-y="{above:g} {below:g}" '
-        f'd="{link_path(begin, above, end, below)}"/>'
+        f'd="{_link_path(begin, above, end, below)}"/>'
     )
 
 
-def link_path(begin: float, above: float, end: float, below: float) -> str:
+def _link_path(begin: float, above: float, end: float, below: float) -> str:
     """The curve of a link with its head; the page's script draws the same when the picture is zoomed."""
     if above == below:
         return f"M{begin:.1f} {above:g}H{end - 1:.1f}m-5 -4l5 4l-5 4"

@@ -11,11 +11,11 @@ from ..history import History, Operation
 from ..wording import label_of, numbers_of, span_of
 from .counterexample import milliseconds
 from .escaping import clean
-from .faults import Band, bands_of, bands_svg
+from .faults import Band, bands_of, bands_svg, bands_within, placed_on
 from .lanes import LEFT, PLOT, WIDTH
 from .scale import Scale
 
-__all__ = ["Overview", "overview_of"]
+__all__ = ["MOST", "Overview", "overview_of"]
 
 MOST = 100_000
 """Operations that the page has every detail of."""
@@ -106,8 +106,8 @@ def _around(operations: Sequence[Operation], violations: Sequence[Violation]) ->
 # -- drawn ----------------------------------------------------------------------------------------------------
 
 
-def lane_height(lanes: int) -> float:
-    """Return the height of one of so many lanes."""
+def _lane_height(lanes: int) -> float:
+    """The height of one of so many lanes."""
     return 18.0 if lanes <= 16 else 11.0 if lanes <= 40 else 6.0
 
 
@@ -117,11 +117,8 @@ def _svg(
     begin, end = span_of(operations)
     zero = span_of(history.operations)[0]
     scale = Scale((begin, end), PLOT, to_scale=True)
-    spans = [
-        (band.said, scale.at(band.begin), None if band.end is None else scale.at(band.end))
-        for band in _bands(history, operations)
-    ]
-    high = lane_height(len(processes))
+    spans = placed_on(_bands(history, operations), scale)
+    high = _lane_height(len(processes))
     top = bands_svg(spans, PLOT, 0)[1] + 10
     foot = top + len(processes) * (high + _GAP)
     tops = {process: top + number * (high + _GAP) for number, process in enumerate(processes)}
@@ -159,12 +156,7 @@ def _svg(
 
 def _bands(history: History, operations: Sequence[Operation]) -> list[Band]:
     """The faults of a run that fall into the time of some of its operations."""
-    begin, end = span_of(operations)
-    return [
-        band
-        for band in bands_of(history.faults)
-        if band.begin <= end and begin <= (band.begin if band.end is None else band.end)
-    ]
+    return bands_within(bands_of(history.faults), *span_of(operations))
 
 
 def _anchor(part: int) -> str:

@@ -1,4 +1,4 @@
-"""Where a moment lies in a picture."""
+"""Where things lie in a picture: moments beside each other, and what would overlap below each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
 
-__all__ = ["Scale"]
+__all__ = ["Scale", "free_row"]
 
 _EVEN = 0.6  # of the width is shared evenly among the gaps; the rest by how long they are
 
@@ -49,3 +49,16 @@ class Scale:
         before, after = self._moments[number : number + 2]
         left, right = self._places[number : number + 2]
         return left + (right - left) * (moment - before) / (after - before)
+
+
+def free_row(ends: list[float], left: float) -> int:
+    """Return the first row in which there is room from a place on; a new one where there is none.
+
+    Args:
+        ends: where each row ends so far; it gets one more for a new row.
+        left: the place.
+    """
+    row = next((row for row, end in enumerate(ends) if end <= left), len(ends))
+    if row == len(ends):
+        ends.append(0.0)
+    return row
