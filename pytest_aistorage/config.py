@@ -15,6 +15,7 @@ from .validation import checked_ttl
 
 __all__ = [
     "OptionChecks",
+    "SecretText",
     "StorageURL",
     "count",
     "missing_extra",
@@ -199,6 +200,18 @@ def shown(name: str, value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, timedelta)):
         return value
     return f"<{type(value).__name__}>"
+
+
+class SecretText(str):
+    """A text that is shown without its secrets wherever its repr is: in a dict, a traceback, a log.
+
+    It is whole as a str, as a driver needs it; ``f"{text}"`` shows all of it.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(redact(str(self)) if "://" in self else "***")
 
 
 def snake_case(name: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from .config import OptionChecks, StorageURL, shown
+from .config import OptionChecks, SecretText, StorageURL, shown
 from .errors import ConfigurationError
-from .registry import backend_class, backend_of
+from .registry import backend_class, backend_for, backend_of
 
 if TYPE_CHECKING:
     from .storage import AIStorage
@@ -36,15 +36,6 @@ _TYPO = 0.85
 """How alike a name must be to one that is known to be taken for it misspelt; 1.0 is equal."""
 
 
-class _Secret(str):
-    """A text that is shown without what is secret in it, wherever its repr is: in a dict, a traceback, a log."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(shown("url" if "://" in self else "secret", str(self)))
-
-
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class StorageConfig:
     """What to open: the arguments of `ProductionAIStorage`. Neither its repr nor its options' holds a secret.
@@ -59,7 +50,7 @@ class StorageConfig:
 
     def __post_init__(self) -> None:
         kept = {
-            name: _Secret(value) if isinstance(value, str) and shown(name, value) != value else value
+            name: SecretText(value) if isinstance(value, str) and shown(name, value) != value else value
             for name, value in self.options.items()
         }
         object.__setattr__(self, "options", kept)
@@ -112,38 +103,32 @@ def options_of_environment(kind: str, environ: Mapping[str, str] | None = None) 
     given = _stripped(environ)
     options: dict[str, Any] = {}
     for option in _NEEDED.get(kind, ()):
-        if (found := _address(option, given)) is None:
+        if (url := _address(option, given)) is None:
             name = _ADDRESSES[option]
             raise ConfigurationError(f"a storage of type {kind} needs {name} or {_PREFIX}{name} to be set")
-        options[option] = found[1]
+        options[option] = url
+    options |= _further_options(kind, list(options.values()), given)
     if kind == "file" and (path := given.get(f"{_PREFIX}PATH")):
-        options["path"] = path
-    return options | _further_options(kind, given)
+        options["path"] = str(path)
+    return options
 
 
-def known_options(kind: str) -> OptionChecks:
-    """Return the options of a storage of this type that can be told as text, each with its check.
+def _stripped(environ: Mapping[str, str] | None) -> dict[str, SecretText]:
+    """The variables that are set. A secret out of a file often ends in a newline.
 
-    Raises:
-        ConfigurationError: the driver that the type needs is not installed.
+    None is shown by its repr: pytest prints the arguments of the frames that it prints.
     """
-    parts = ("database", "redis", "hybrid") if kind == "hybrid" else (kind,)
-    classes = [cast("type[AIStorage]", backend_class(part)) for part in parts]
-    return {name: check for found in classes for name, check in found.url_options.items()}
-
-
-def _stripped(environ: Mapping[str, str] | None) -> dict[str, str]:
-    """The variables that are set. The ends of a secret out of a file are often a newline."""
     source = os.environ if environ is None else environ
     relevant = {*_NAMES_OF_ENVIRONMENTS, *_ADDRESSES.values(), "CI"}
-    found = {
-        name: value.strip() for name, value in source.items() if name in relevant or name.startswith(_PREFIX)
+    return {
+        name: SecretText(value.strip())
+        for name, value in source.items()
+        if (name in relevant or name.startswith(_PREFIX)) and value.strip()
     }
-    return {name: value for name, value in found.items() if value}
 
 
 def _type(given: Mapping[str, str]) -> str:
-    if (kind := given.get(f"{_PREFIX}TYPE")) is not None:
+    if kind := str(given.get(f"{_PREFIX}TYPE", "")):
         if kind not in TYPES:
             raise ConfigurationError(f"{_PREFIX}TYPE: must be one of {', '.join(TYPES)}, got {kind!r}")
         return kind
@@ -158,13 +143,13 @@ def _type(given: Mapping[str, str]) -> str:
     return "memory" if given.get("CI", "").lower() in ("true", "1") else "file"
 
 
-def _address(option: str, given: Mapping[str, str]) -> tuple[str, str] | None:
-    """The variable that holds an address, and the address; None where neither variable is set."""
+def _address(option: str, given: Mapping[str, str]) -> str | None:
+    """An address, checked; None where neither of its variables is set."""
     wanted = _BACKEND_OF_ADDRESS[option]
     for name in (f"{_PREFIX}{_ADDRESSES[option]}", _ADDRESSES[option]):
         if name in given:
             check_address(name, given[name], wanted)
-            return name, given[name]
+            return given[name]
     return None
 
 
@@ -190,7 +175,16 @@ def check_address(name: str, url: object, wanted: str) -> None:
         )
 
 
-def _further_options(kind: str, given: Mapping[str, str]) -> dict[str, Any]:
+def _known_options(kind: str, urls: Sequence[str]) -> OptionChecks:
+    """The options of a storage of this type, at these addresses, that can be told as text; each with its check."""
+    found = [backend_for(url) for url in urls] if urls else [backend_class(kind)]
+    if kind == "hybrid":
+        found.append(backend_class(kind))
+    classes = cast("list[type[AIStorage]]", found)
+    return {name: check for one in classes for name, check in one.url_options.items()}
+
+
+def _further_options(kind: str, urls: Sequence[str], given: Mapping[str, str]) -> dict[str, Any]:
     variables = {
         option.lower(): name
         for name in given
@@ -200,12 +194,12 @@ def _further_options(kind: str, given: Mapping[str, str]) -> dict[str, Any]:
     }
     if not variables:
         return {}  # and no driver is imported
-    known = known_options(kind)
+    known = _known_options(kind, urls)
     options: dict[str, Any] = {}
     for option, name in variables.items():
         if option in known:
             try:
-                options[option] = known[option](option, given[name])
+                options[option] = known[option](option, str(given[name]))
             except ConfigurationError as error:
                 raise ConfigurationError(f"{name}: {error}") from None
             continue

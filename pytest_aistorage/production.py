@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from . import migration
 from .capabilities import Capability
-from .config import snake_case
+from .config import SecretText, snake_case
 from .environment import TYPES, check_address, get_storage_config, options_of_environment
 from .errors import AIStorageError, ConfigurationError
 from .progress import AIProgress, ProgressQuery
@@ -144,7 +144,8 @@ def _in_snake_case(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if (known := snake_case(name)) in found:
             raise ConfigurationError(f"option {known}: given twice, also as {name}")
-        found[known] = value
+        # pytest prints the arguments of the frames that it prints.
+        found[known] = SecretText(value) if isinstance(value, str) and "://" in value else value
     return found
 
 

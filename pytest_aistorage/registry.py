@@ -15,6 +15,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "BackendClass",
     "backend_class",
+    "backend_for",
     "backend_names",
     "backend_of",
     "open_storage",
@@ -110,6 +111,16 @@ def backend_names() -> list[str]:
     """Return the names of all backends: the built-in ones, then the registered ones."""
     registered = sorted(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
     return [*_BUILT_IN, *(name for name in registered if name not in _BUILT_IN)]
+
+
+def backend_for(url: str) -> BackendClass:
+    """Return the class that `open_storage` gives a URL to.
+
+    Raises:
+        ConfigurationError: as `open_storage` does.
+    """
+    __tracebackhide__ = True  # as in open_storage
+    return _class_for(StorageURL.parse(url).scheme)
 
 
 def backend_of(scheme: str) -> str | None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ from pytest_aistorage import (
     StorageUnavailableError,
     get_ai_storage,
     open_storage,
+    production,
 )
 
 RESNET = AIProgress(model_name="resnet", mse=0.12, accuracy=0.93)
@@ -36,8 +38,9 @@ SECRET = "hunter2"
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment that says nothing of storages, and a working directory of the test's own."""
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """An environment that says nothing of storages, a working directory of the test's own, and no storage open."""
+    production._of_this_process.close()
     for name in list(os.environ):
         if name.startswith("AI_STORAGE_") or name in (
             "APP_ENV",
@@ -48,7 +51,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
         ):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    return monkeypatch
+    yield monkeypatch
+    production._of_this_process.close()
 
 
 # -- ProductionAIStorage ----------------------------------------------------------------------------------------
