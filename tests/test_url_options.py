@@ -5,26 +5,31 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import pytest
 
 from pytest_aistorage import AIStorage, ConfigurationError, config, open_storage
-from pytest_aistorage.registry import backend_class
+from pytest_aistorage.registry import backend_for
 
 URLS = {
     "memory": "memory://",
     "file": "file:///{directory}/metrics.json",
-    "database": "postgresql://user@127.0.0.1:1/db",
+    "sqlite": "sqlite:////{directory}/metrics.db",
+    "postgresql": "postgresql://user@127.0.0.1:1/db",
+    "mysql": "mysql://user@127.0.0.1:1/db",
     "redis": "redis://127.0.0.1:1/0",
+    "redis+cluster": "redis+cluster://127.0.0.1:1,127.0.0.1:2",
+    "redis+sentinel": "redis+sentinel://127.0.0.1:1/master/0",
 }
-CLASSES = {name: cast("type[AIStorage]", backend_class(name)) for name in URLS}
+CLASSES = {name: cast("type[AIStorage]", backend_for(url)) for name, url in URLS.items()}
 OPTIONS = [(name, option) for name, found in CLASSES.items() for option in found.url_options]
 
 
 def _value(backend: str, option: str) -> str:
-    """A text that the option's check takes: a number, or one of the words that its complaint lists."""
+    """A text that the option's check takes: a number, an address, or one of the words that its complaint lists."""
     check = CLASSES[backend].url_options[option]
-    candidates = ["7", "true"]
+    candidates = ["7", "true", URLS[backend]]
     try:
         check(option, "")
     except ConfigurationError as error:
@@ -55,7 +60,7 @@ def test_option_works_from_a_url(
     url = URLS[backend].format(directory=tmp_path.as_posix().lstrip("/"))
     value = _value(backend, option)
     checked = CLASSES[backend].url_options[option](option, value)
-    open_storage(f"{url}?{option}={value}").close()
+    open_storage(f"{url}?{option}={quote(value, safe='')}").close()
     open_storage(url, **{option: checked}).close()
     assert collected
     for rest, options in collected:
