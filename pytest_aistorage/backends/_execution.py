@@ -25,6 +25,7 @@ from ..errors import (
 from ..storage import ChangeRaised
 from ._connections import Session, flavour_of, open_session
 from ._schema import Flavour
+from ._schema_check import check_schema
 from ._sql_errors import (
     Failure,
     failure_of,
@@ -55,7 +56,7 @@ class Executor:
     def __init__(self, engine: sa.Engine, *, where: str, secret: str, timeout: float) -> None:
         self._engine = engine
         self._secret = secret
-        self._timeout = timeout
+        self.timeout = timeout
         self._prepared: Prepared | None = None
         self._resting: collections.deque[Session] = collections.deque()
         self._rests = 0
@@ -87,7 +88,7 @@ class Executor:
             transaction: between BEGIN and COMMIT, so that only a break in COMMIT leaves the outcome unknown.
         """
         prepared = self.prepared
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         attempt = created = 0
         while True:
             attempt += 1
@@ -228,26 +229,39 @@ class Executor:
             return self._prepared
         prepared = _prepared_engines.get(self._engine)
         if prepared is None:
-            session = self._session()
-            try:
-                flavour = flavour_of(self._engine)
-                prepared = Prepared(self._engine, session, flavour)
-            except Exception as error:
-                session.discard()
-                if not is_driver_error(error):
-                    raise
-                raise self._not_connected(error) from error
-            self._release(session)
+            prepared = self._prepare()
             with _prepared_lock:
                 prepared = _prepared_engines.setdefault(self._engine, prepared)
         self._prepared = prepared
         return prepared
 
+    def _prepare(self) -> Prepared:
+        deadline = time.monotonic() + self.timeout
+        while True:
+            session = self._session()
+            try:
+                prepared = Prepared(self._engine, session, flavour_of(self._engine), self.where)
+            except Exception as error:
+                session.discard()
+                if not is_driver_error(error):
+                    raise
+                busy = failure_of(error, flavour_of(self._engine)) is Failure.BUSY
+                if busy and time.monotonic() < deadline:
+                    time.sleep(random.uniform(0, 0.02))
+                    continue
+                raise self._not_connected(error) from error
+            self._release(session)
+            return prepared
+
 
 class Prepared:
-    """What is found out about an engine's server once: its flavour, its version, its statements."""
+    """What is found out about an engine's server once: its flavour, its version, its statements.
 
-    def __init__(self, engine: sa.Engine, session: Session, flavour: Flavour) -> None:
+    Raises:
+        ConfigurationError: the database has another encoding or another schema than this package needs.
+    """
+
+    def __init__(self, engine: sa.Engine, session: Session, flavour: Flavour, where: str) -> None:
         self.sql = Statements(flavour, engine.dialect)
         # PostgreSQL counts in two numbers, the others in three; what follows is the packager's.
         numbers = [str(part) for part in engine.dialect.server_version_info or () if isinstance(part, int)]
@@ -256,6 +270,7 @@ class Prepared:
             encoding = session.rows(self.sql.encoding, {})[0][0]
             if encoding != "UTF8":
                 raise ConfigurationError(f"the database's encoding is {encoding}; it must be UTF8")
+        check_schema(session, self.sql, where)
 
 
 _prepared_engines: weakref.WeakKeyDictionary[sa.Engine, Prepared] = weakref.WeakKeyDictionary()

@@ -1,4 +1,7 @@
-"""The tables of a database storage: the guide's, column by column, plus ``version``; and the versions' own."""
+"""The tables of a database storage: the guide's, column by column, plus ``version``; and the versions' own.
+
+Which tables a database has is told by the schema's version, in a table that Alembic keeps too.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,39 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["FLAVOURS", "Flavour", "Tables", "create_statements"]
+__all__ = [
+    "FLAVOURS",
+    "GUIDE_COLUMNS",
+    "SCHEMA_TABLE",
+    "SCHEMA_VERSION",
+    "SCHEMA_VERSIONS",
+    "Flavour",
+    "Tables",
+    "create_statements",
+]
 
 Flavour = Literal["sqlite", "postgresql", "mysql", "mariadb"]
 FLAVOURS: tuple[Flavour, ...] = ("sqlite", "postgresql", "mysql", "mariadb")
+
+SCHEMA_VERSIONS = ("0001", "0002")
+"""Every version of the schema, oldest first: the guide's own table, and these tables. Alembic's revisions."""
+SCHEMA_VERSION = SCHEMA_VERSIONS[-1]
+SCHEMA_TABLE = "ai_progress_schema"
+"""Not Alembic's usual ``alembic_version``, which may be the application's own in the same database."""
+GUIDE_COLUMNS = (
+    "id",
+    "model_name",
+    "training_start",
+    "training_end",
+    "accuracy",
+    "mse",
+    "training_samples",
+    "cross_validation_score",
+    "metadata",
+    "created_at",
+    "updated_at",
+)
+"""The columns of the guide's table, which are those of `Tables.progress` but for ``version``."""
 
 # Names are compared exactly and ordered by code point. Every default breaks one of the two: PostgreSQL orders
 # by the database's locale; MySQL folds case and accents; utf8mb4_bin folds trailing spaces.
@@ -24,10 +56,11 @@ _EXACT_COLLATION: dict[Flavour, str] = {
 
 
 class Tables:
-    """The two tables in one flavour of SQL.
+    """The tables in one flavour of SQL.
 
     ``ai_progress_versions`` has a row for every model that was ever saved, and its row is the lock under which
     a model is changed. It outlives the record, so that a model which comes back gets a version never used.
+    ``ai_progress_schema`` has one row, the schema's version, written when that table is created.
     """
 
     def __init__(self, flavour: Flavour) -> None:
@@ -61,6 +94,20 @@ class Tables:
             sa.Column("version", integer64, nullable=False),
             **_TABLE_OPTIONS,
         )
+        self.schema = sa.Table(
+            SCHEMA_TABLE,
+            self.metadata,
+            sa.Column("version_num", sa.String(32), primary_key=True),
+            **_TABLE_OPTIONS,
+        )
+        sa.event.listen(self.schema, "after_create", _stamp)
+
+
+_STAMP = f"INSERT INTO {SCHEMA_TABLE} (version_num) VALUES ('{SCHEMA_VERSION}')"
+
+
+def _stamp(_table: sa.Table, connection: sa.Connection, **_: Any) -> None:
+    connection.execute(sa.text(_STAMP))
 
 
 _TABLE_OPTIONS: dict[str, Any] = {
@@ -81,6 +128,7 @@ def create_statements(flavour: Flavour) -> str:
         statements.extend(
             str(sa.schema.CreateIndex(index).compile(dialect=dialect)) for index in table.indexes
         )
+    statements.append(_STAMP)
     return "".join(f"{statement};\n" for statement in statements)
 
 

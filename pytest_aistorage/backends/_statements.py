@@ -88,6 +88,9 @@ class Statements:
         self.page = self.compiled(
             listing.where(progress.c.model_name > sa.bindparam("last")).limit(sa.bindparam("batch_size"))
         )
+        self.schema_version = self.compiled(sa.select(self.tables.schema.c.version_num))
+        # Fails where the table or a column is missing, and finds nothing.
+        self.shape = self.compiled(sa.select(*self._columns).where(sa.false()))
         self.count = self.compiled(sa.select(sa.func.count()).select_from(progress))
         self.encoding = Statement("SHOW server_encoding")  # PostgreSQL's
         self.ping = self.compiled(sa.select(sa.literal_column("1")))

@@ -15,7 +15,7 @@ _COMMANDS = {
     "doctor": "Say which servers can be had on this machine, and what to do about the rest.",
     "durability": "Measure what a crash and a loss of power take of what was acknowledged.",
     "prove": "Show that the JSON file loses data, and that the other backends don't.",
-    "schema": "Print the SQL that creates the tables.",
+    "schema": "Print the SQL that creates the tables, or upgrade those of a database.",
 }
 
 
