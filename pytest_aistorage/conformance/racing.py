@@ -14,6 +14,7 @@ from typing import Any
 from ..progress import AIProgress
 from ..races.clients import Client
 from ..races.errors import StuckError
+from ..races.operations import count_up
 from ..races.pool import shared_pool
 from ..races.stress import StartLine
 from ..storage import AIStorage
@@ -33,7 +34,7 @@ class Outcome:
 
     Attributes:
         returned: what it returned.
-        error: the repr of what it raised; None: nothing.
+        error: the type and message of what it raised, or ``died``; None: nothing.
     """
 
     returned: Any = None
@@ -65,15 +66,11 @@ class Increment:
         return [self._change(storage).version for _ in range(self.times)]
 
     def _change(self, storage: AIStorage) -> AIProgress:
-        progress = AIProgress(model_name=self.model_name, mse=0.5, metadata={"sight": self.sight})
-        if self.way == "save":
-            return storage.save_progress(progress)
-
-        def change(current: AIProgress | None) -> AIProgress:
-            assert current is not None
-            return dataclasses.replace(current, training_samples=(current.training_samples or 0) + 1)
-
-        return storage.update_progress(self.model_name, change)
+        if self.way == "update":
+            return count_up(storage, self.model_name)
+        return storage.save_progress(
+            AIProgress(model_name=self.model_name, mse=0.5, metadata={"sight": self.sight})
+        )
 
 
 def check_sight(storage: AIStorage, model_name: str, sight: str) -> None:
