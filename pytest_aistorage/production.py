@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from . import migration
 from .capabilities import Capability
-from .config import SecretText, snake_case
+from .config import SecretText, snake_case, text
 from .environment import TYPES, check_address, get_storage_config, options_of_environment
 from .errors import AIStorageError, ConfigurationError
 from .progress import AIProgress, ProgressQuery
@@ -24,7 +24,8 @@ from .storage import AIStorage, Change
 __all__ = ["ProductionAIStorage", "get_ai_storage"]
 
 _FILE: Final = "training_metrics.json"
-_ADDRESSES: Final = {
+_ADDRESSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "file": ("path",),
     "database": ("connection_string", "db"),
     "redis": ("redis_url", "redis"),
 }
@@ -42,9 +43,9 @@ class ProductionAIStorage(AIStorage):
     ============  ==============================================================================================
 
     Everything else is an option of the backend, as for `open_storage`. Names may also be written in camelCase,
-    ``connectionString``, as in TypeScript. Of a type whose addresses are all left out, the environment is asked for
-    them and for the options that are not given, as `get_storage_config` does. An engine or a client that is handed in
-    is never closed.
+    ``connectionString``, as in TypeScript; None counts as not given. Of a type whose addresses are all left out,
+    the environment is asked for them and for the options that are not given, as `get_storage_config` does. An engine
+    or a client that is handed in is never closed.
 
     Args:
         type: one of those.
@@ -65,7 +66,7 @@ class ProductionAIStorage(AIStorage):
         __tracebackhide__ = True  # pytest would print the options, with their passwords
         if type not in TYPES:
             raise ConfigurationError(f"type: must be one of {', '.join(TYPES)}, got {type!r}")
-        self._storage = _opened(type, _in_snake_case(options or {}), environ)
+        self._storage = _opened(type, _in_snake_case({} if options is None else options), environ)
         # Of the class in general and of the instance here: a wrapper is of the type of what it wraps.
         self.type = self._storage.type  # type: ignore[misc]
         self.capabilities = self._storage.capabilities
@@ -139,13 +140,17 @@ class ProductionAIStorage(AIStorage):
         self._storage.close()
 
 
-def _in_snake_case(options: Mapping[str, Any]) -> dict[str, Any]:
+def _in_snake_case(options: object) -> dict[str, Any]:
+    """The options that are set: None is TypeScript's undefined."""
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(f"options: must be a mapping, not {type(options).__name__}")
     found: dict[str, Any] = {}
     for name, value in options.items():
-        if (known := snake_case(name)) in found:
+        if (known := snake_case(str(name))) in found:
             raise ConfigurationError(f"option {known}: given twice, also as {name}")
-        # pytest prints the arguments of the frames that it prints.
-        found[known] = SecretText(value) if isinstance(value, str) and "://" in value else value
+        if value is not None:
+            # pytest prints the arguments of the frames that it prints.
+            found[known] = SecretText(value) if isinstance(value, str) and "://" in value else value
     return found
 
 
@@ -153,31 +158,36 @@ def _opened(kind: str, options: dict[str, Any], environ: Mapping[str, str] | Non
     __tracebackhide__ = True  # as above
     parts = ("database", "redis") if kind == "hybrid" else (kind,)
     addresses = [name for part in parts for name in _ADDRESSES.get(part, ())]
-    if addresses and not any(options.get(name) is not None for name in addresses):
+    if addresses and not any(name in options for name in addresses):
         options = {**options_of_environment(kind, environ), **options}
     if kind == "memory":
-        return open_storage(f"memory://{quote(options.pop('name', None) or '', safe='')}", **options)
+        name = text("name", options.pop("name")) if "name" in options else ""
+        return open_storage(f"memory://{quote(name, safe='')}", **options)
     if kind == "file":
-        path = Path(options.pop("path", _FILE)).absolute().as_posix()
-        return open_storage(f"file://{quote(path if path.startswith('/') else '/' + path)}", **options)
+        return open_storage(_file_url(options.pop("path", _FILE)), **options)
     urls = {part: _address(part, options) for part in parts}
     if kind == "hybrid":
         return open_storage(urls["database"], cache=urls["redis"], **options)
     return open_storage(urls[kind], **options)
 
 
+def _file_url(path: object) -> str:
+    if not isinstance(path, Path):
+        path = Path(text("path", path))
+    absolute = path.absolute().as_posix()
+    return f"file://{quote(absolute if absolute.startswith('/') else '/' + absolute)}"
+
+
 def _address(part: str, options: dict[str, Any]) -> str:
     """Take the URL of one part out of the options; one that only names the backend where a client is handed in."""
     __tracebackhide__ = True  # as above
     name, client = _ADDRESSES[part]
-    url = options.pop(name, None)
-    if options.get(client) is None:
-        options.pop(client, None)
-        if url is None:
+    if client not in options:
+        if name not in options:
             raise ConfigurationError(f"a storage of this type needs the option {name} or {client}")
-        check_address(f"option {name}", url, part)
-        return cast(str, url)
-    if url is not None:
+        check_address(f"option {name}", options[name], part)
+        return cast(str, options.pop(name))
+    if name in options:
         raise ConfigurationError(f"options {name} and {client}: only one of them can be used")
     dialect = getattr(options[client], "dialect", None)
     return f"{getattr(dialect, 'name', 'sqlite')}://" if part == "database" else "redis://"

@@ -64,6 +64,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pyt
         ("memory", {}),
         ("memory", {"name": "sha?red/ü", "ttl": timedelta(hours=1)}),
         ("file", {}),
+        ("file", {"path": None}),
+        ("file", {"path": Path("metrics.json")}),
         ("file", {"path": "my metrics#1.json", "timeout": 3}),
         ("database", {"connection_string": "sqlite:///training.db", "pool_size": 2}),
         ("database", {"connectionString": "sqlite:///training.db", "poolSize": 2}),
@@ -162,6 +164,9 @@ def test_client_that_is_handed_in_is_used_and_not_closed(redis_server: Any) -> N
         ("database", {"connection_string": f"postgresql://u:{SECRET}@h/db", "poolsize": 1}, "'poolsize'"),
         ("memory", {"connection_string": f"postgresql://u:{SECRET}@h/db"}, "'connection_string'"),
         ("file", {"path": f"x{SECRET}", "ttl": 3}, "'ttl'"),
+        ("file", {"path": 3}, "option path"),
+        ("memory", {"name": 3}, "option name"),
+        ("memory", ["name"], "options: must be a mapping, not list"),
     ],
 )
 @pytest.mark.usefixtures("environment")
@@ -183,6 +188,10 @@ def test_address_comes_from_the_environment_where_none_is_given(environment: pyt
         storage.save_progress(RESNET)
     with open_storage("sqlite:///training.db") as same:
         assert len(same.load_progress()) == 1
+    environment.setenv("AI_STORAGE_PATH", "mine.json")
+    with ProductionAIStorage(type="file") as file:
+        file.save_progress(RESNET)
+    assert Path("mine.json").exists()
 
 
 def test_migrate_from_file(tmp_path: Path) -> None:
