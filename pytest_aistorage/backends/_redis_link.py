@@ -149,8 +149,9 @@ class Link:
             self._verify(end)
         waiting: tuple[tuple[Any, ...], ...] = ()
         if writing and self._replicas is not None:
-            # A little less than there is, so that the answer still comes in time.
-            waiting = (self._replicas.command(int((end - time.monotonic()) * 900)),)
+            # Less than there is, so that the answer still comes in time: a server looks ten times a second (hz).
+            left = end - time.monotonic()
+            waiting = (self._replicas.command(int(max(left / 2, left - 0.25) * 1000)),)
         known = ("EVALSHA", script.sha, keys, *arguments)
         reply, *confirmed = self._exchange((known, *waiting), end, writing=writing)
         if isinstance(reply, redis.exceptions.NoScriptError):
@@ -307,14 +308,14 @@ class Link:
             refusal = others.pop(0) if replicas is not None else None
             found = contradiction(durability, info, *others)
             if found is None and isinstance(refusal, Exception):
+                if parsed_info(info).get("role") == "slave":
+                    return  # it has no replicas to wait for, takes no write either, and may be a master next time
                 found = f"it can't be asked to wait for replicas: {refusal}"
             if found is not None:
                 raise ConfigurationError(f"{self.location()}: {found}")
             with _verified_lock:
-                _verified[self._pool] = _verified.get(self._pool, frozenset()) | {
-                    ("none", None),
-                    self._promised,
-                }
+                known = _verified.get(self._pool, frozenset())
+                _verified[self._pool] = known | {("none", None), self._promised}
         self._is_verified = True
 
 

@@ -84,7 +84,7 @@ class ClusterNode(Node):
         return [
             *super()._settings(),
             *("--cluster-enabled", "yes", "--cluster-port", str(self.bus)),
-            *("--cluster-config-file", "nodes.conf", "--cluster-replica-validity-factor", "0"),
+            *("--cluster-config-file", "nodes.conf"),
         ]
 
     def say(self, *words: Any) -> Any:
@@ -219,6 +219,28 @@ class Move:
         for node in (self._target, self._source, *self._cluster.nodes):
             if node.role() == "master":
                 node.say("CLUSTER SETSLOT", self._slot, "NODE", self._cluster.id_of(self._target))
+
+
+class Sentinel(Node):
+    """A Redis Sentinel; it writes what it learns into its file of settings."""
+
+    def __init__(self, program: str, master: Node, *settings: str) -> None:
+        self._watched = master
+        super().__init__(program, *settings)
+
+    def _settings(self) -> list[str]:
+        return []
+
+    def start(self) -> None:
+        """Return when it answers."""
+        path = self.directory / "sentinel.conf"
+        path.write_text(
+            f"port {self.port}\nbind 127.0.0.1\nprotected-mode no\nunixsocket {self.socket}\n"
+            f"sentinel monitor training 127.0.0.1 {self._watched.port} 1\n"
+            "sentinel down-after-milliseconds training 60000\n"
+        )
+        self._command = [self._command[0], str(path), "--sentinel"]
+        super().start()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,141 @@
+"""Records on a master that a real Redis Sentinel watches over."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+import redis
+from real_cluster import PATIENCE, Node, Sentinel, free_ports, info, until
+from real_redis import SECRET, plus_one, progress
+
+from pytest_aistorage import (
+    Capability,
+    ConfigurationError,
+    OutcomeUnknownError,
+    RedisSentinelStorage,
+    StorageUnavailableError,
+    open_storage,
+)
+
+
+class Watched(NamedTuple):
+    """A master, its replica, and who watches them."""
+
+    master: Node
+    replica: Node
+    sentinel: Sentinel
+
+    @property
+    def url(self) -> str:
+        """The first of the sentinels is not there."""
+        return f"redis+sentinel://127.0.0.1:{free_ports(1)[0]},127.0.0.1:{self.sentinel.port}/training/0"
+
+    def command(self, *words: object) -> None:
+        """Tell the sentinel something."""
+        with self.sentinel.client() as client:
+            client.execute_command("SENTINEL", *words)
+
+    def fails_over(self) -> bool:
+        """Have master and replica change roles; False: the sentinel does not see its way to it yet."""
+        try:
+            self.command("FAILOVER", "training")
+        except redis.ResponseError:
+            return False
+        return True
+
+
+@pytest.fixture
+def watched(program: str) -> Iterator[Watched]:
+    """One master, one replica that has caught up, one sentinel that knows both."""
+    master = Node(program)
+    replica = Node(program, "--replicaof", f"127.0.0.1 {master.port}")
+    sentinel = Sentinel(program, master)
+    until(
+        lambda: info(replica, "INFO replication")["master_link_status"] == "up", "the replica has caught up"
+    )
+    until(lambda: "slaves=1" in info(sentinel, "INFO sentinel")["master0"], "the sentinel knows the replica")
+    yield Watched(master, replica, sentinel)
+    for node in (sentinel, replica, master):
+        node.close()
+
+
+def test_the_successor_of_a_killed_master_is_found(watched: Watched, prefix: str) -> None:
+    """What a replica had confirmed is there; an operation that waits for the failover goes on with the replica."""
+    with RedisSentinelStorage(watched.url, prefix=prefix, timeout=PATIENCE, wait=1) as storage:
+        saved = storage.save_progress(progress())
+        assert storage.save_many([progress("a"), progress("b")]) == storage.load_progress()[:2]
+        watched.master.kill()
+        watched.command("SET", "training", "down-after-milliseconds", 100)
+        assert storage.get_progress("m") == saved
+        assert watched.replica.role() == "master"
+    with RedisSentinelStorage(watched.url, prefix=prefix, timeout=PATIENCE) as storage:
+        assert storage.update_progress("m", plus_one).version == 2
+
+
+def test_a_master_that_was_demoted_answers_nothing(watched: Watched, prefix: str) -> None:
+    """A failover while all are alive: neither reads nor writes go to who is a replica now."""
+    with RedisSentinelStorage(watched.url, prefix=prefix, timeout=PATIENCE) as storage:
+        storage.save_progress(progress())
+        until(watched.fails_over, "the sentinel has asked the replica whether it is fit")
+        until(lambda: watched.master.role() == "slave", "the master is a replica")
+        # What the old one would answer now is no answer.
+        assert storage.save_progress(progress()).version >= 1
+        with watched.replica.client() as client:
+            assert client.exists(f"{prefix}record:m")
+            client.delete(f"{prefix}record:m", f"{prefix}version:m")
+        assert storage.get_progress("m") is None
+
+
+def test_a_stopped_master_leaves_the_outcome_unknown(watched: Watched, prefix: str) -> None:
+    """The write is not sent to its successor as well."""
+    with RedisSentinelStorage(watched.url, prefix=prefix, timeout=0.5) as storage:
+        storage.save_progress(progress())
+        watched.master.pause()
+        try:
+            with pytest.raises(OutcomeUnknownError):
+                storage.save_progress(progress())
+            with pytest.raises(StorageUnavailableError):
+                storage.get_progress("m")
+            assert not storage.health_check()
+        finally:
+            watched.master.resume()
+    with RedisSentinelStorage(watched.url, prefix=prefix, timeout=PATIENCE) as storage:
+        assert storage.save_progress(progress()).version == 3
+
+
+def test_what_it_says_of_itself(watched: Watched, prefix: str) -> None:
+    """Where the sentinels are and what the master is called; a name that they don't know is an error."""
+    with open_storage(f"{watched.url}?prefix={prefix}") as storage:
+        assert isinstance(storage, RedisSentinelStorage)
+        assert storage.health_check()
+        info = storage.get_storage_info()
+        assert info.location == f"{repr(storage).split()[1][:-1]}"
+        assert info.location.endswith(f"127.0.0.1:{watched.sentinel.port}/training/0?prefix={prefix}")
+        assert {Capability.ATOMIC_BATCH, Capability.SNAPSHOT_LISTING} <= info.capabilities
+        assert not {Capability.LINEARIZABLE, Capability.VERSIONS_NEVER_REUSED} & info.capabilities
+    with (
+        open_storage(f"redis+sentinel://127.0.0.1:{watched.sentinel.port}/other") as storage,
+        pytest.raises(ConfigurationError, match="'other'"),
+    ):
+        storage.get_progress("m")
+
+
+def test_no_sentinel_that_answers() -> None:
+    """The error says so at once, and shows no password."""
+    one, other = free_ports(2)
+    url = f"valkey+sentinel://u:{SECRET}@127.0.0.1:{one},127.0.0.1:{other}/training/0?sentinel_password={SECRET}"
+    with open_storage(url) as storage:
+        assert not storage.health_check()
+        with pytest.raises(StorageUnavailableError, match="no sentinel answers") as caught:
+            storage.save_progress(progress())
+        assert SECRET not in "".join(traceback.format_exception(caught.value)) + repr(storage)
+
+
+@pytest.mark.parametrize("rest", ["", "/", "/training/x", "/training?db=1", "/training?durability=none"])
+def test_what_can_not_be_right_is_refused_when_it_is_opened(rest: str) -> None:
+    """No name, no number, a parameter that it does not know."""
+    with pytest.raises(ConfigurationError):
+        open_storage(f"redis+sentinel://localhost{rest}")
