@@ -177,11 +177,12 @@ def check_address(name: str, url: object, wanted: str) -> None:
 
 def _known_options(kind: str, urls: Sequence[str]) -> OptionChecks:
     """The options of a storage of this type, at these addresses, that can be told as text; each with its check."""
-    found = [backend_for(url) for url in urls] if urls else [backend_class(kind)]
+    backend = backend_for(urls[0]) if len(urls) == 1 else backend_class(kind)
+    known = dict(cast("type[AIStorage]", backend).url_options)
     if kind == "hybrid":
-        found.append(backend_class(kind))
-    classes = cast("list[type[AIStorage]]", found)
-    return {name: check for one in classes for name, check in one.url_options.items()}
+        del known["cache"]  # an address, which has a variable of its own
+        known["prefix"] = cast("type[AIStorage]", backend_for(urls[1])).url_options["prefix"]
+    return known
 
 
 def _further_options(kind: str, urls: Sequence[str], given: Mapping[str, str]) -> dict[str, Any]:

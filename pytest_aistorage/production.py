@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import os
 import sys
 import threading
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 from . import migration
 from .capabilities import Capability
-from .config import SecretText, snake_case, text
+from .config import SecretText, StorageURL, snake_case, text
 from .environment import TYPES, check_address, get_storage_config, options_of_environment
 from .errors import AIStorageError, ConfigurationError
 from .progress import AIProgress, ProgressQuery
@@ -71,6 +72,11 @@ class ProductionAIStorage(AIStorage):
         self.type = self._storage.type  # type: ignore[misc]
         self.capabilities = self._storage.capabilities
         self._default_ttl = self._storage._default_ttl
+
+    @property
+    def degraded(self) -> str | None:
+        """Why a hybrid storage goes by its database alone; None: it doesn't, as far as is known, or is no hybrid."""
+        return cast("str | None", getattr(self._storage, "degraded", None))
 
     def migrate_from_file(self, path: str | Path) -> int:
         """Import the records of a JSON file that an application has written, in camelCase or snake_case.
@@ -167,8 +173,21 @@ def _opened(kind: str, options: dict[str, Any], environ: Mapping[str, str] | Non
         return open_storage(_file_url(options.pop("path", _FILE)), **options)
     urls = {part: _address(part, options) for part in parts}
     if kind == "hybrid":
-        return open_storage(urls["database"], cache=urls["redis"], **options)
+        return open_storage(urls["database"], cache=_with_prefix(urls["redis"], options), **options)
     return open_storage(urls[kind], **options)
+
+
+def _with_prefix(cache: str, options: dict[str, Any]) -> str:
+    """The URL of a cache that takes how its keys begin from there, and from nowhere else."""
+    __tracebackhide__ = True  # as above
+    if "prefix" not in options:
+        return cache
+    if "redis" in options:
+        raise ConfigurationError("option prefix: not with a client that is handed in, but in a redis_url")
+    url = StorageURL.parse(cache)
+    return dataclasses.replace(
+        url, query={**url.query, "prefix": text("prefix", options.pop("prefix"))}
+    ).render()
 
 
 def _file_url(path: object) -> str:
