@@ -20,7 +20,8 @@ try:
 except ImportError:  # pragma: no cover - a dependency of the distribution, but an image may leave it out
     raise config.missing_extra("database", "sqlalchemy", "postgres") from None
 
-from ._connections import Row, Session, engine_from_url, flavour_of
+from ._connections import Row, Session, flavour_of
+from ._engines import engine_from_url
 from ._execution import Executor
 from ._rows import parameter, parameters, record_of, stamped
 from ._statements import Statements

@@ -96,7 +96,7 @@ def _sqlite(url: StorageURL) -> Iterator[_Read]:
 
 @contextlib.contextmanager
 def _server(url: StorageURL) -> Iterator[_Read]:
-    from ..backends._connections import engine_from_url
+    from ..backends._engines import engine_from_url
 
     engine = engine_from_url(url, timeout=DEFAULT_TIMEOUT, pool_size=1, max_overflow=0)
     try:

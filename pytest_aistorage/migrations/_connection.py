@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from .. import config
-from ..backends._connections import engine_from_url
+from ..backends._engines import engine_from_url
 from ..errors import StorageUnavailableError
 
 __all__ = ["connected"]

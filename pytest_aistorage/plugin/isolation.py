@@ -6,7 +6,8 @@ import copy
 from typing import Any
 
 from .. import config
-from ..backends._connections import engine_from_url, flavour_of
+from ..backends._connections import flavour_of
+from ..backends._engines import engine_from_url
 from ..backends._schema import Tables
 from ..backends.database import DatabaseStorage
 from ..registry import open_storage

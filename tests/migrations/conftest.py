@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from pytest_aistorage import AIProgress, config
-from pytest_aistorage.backends._connections import engine_from_url
+from pytest_aistorage.backends._engines import engine_from_url
 
 
 @dataclasses.dataclass(frozen=True)
