@@ -223,14 +223,14 @@ class _OfThisProcess:
         self.storage: ProductionAIStorage | None = None
         self.inherited: list[ProductionAIStorage] = []
         """Kept, so that no finalizer speaks on a connection that is the parent's."""
+        self.is_new_child = False
 
     def get(self) -> ProductionAIStorage:
         with self.lock:
             if self.storage is None or self.storage._closed:
                 config = get_storage_config()
                 self.storage = ProductionAIStorage(config.type, config.options)
-                if (util := sys.modules.get("multiprocessing.util")) is not None:
-                    util.Finalize(None, self.close, exitpriority=0)  # its forked processes don't run atexit's
+                self._close_with_the_child()
             return self.storage
 
     def close(self) -> None:
@@ -238,9 +238,16 @@ class _OfThisProcess:
             if self.storage is not None:
                 self.storage.close()
 
+    def _close_with_the_child(self) -> None:
+        """Let multiprocessing close it, once in each forked process, of which none runs what atexit knows."""
+        if self.is_new_child and (util := sys.modules.get("multiprocessing.util")) is not None:
+            util.Finalize(None, self.close, exitpriority=0)
+            self.is_new_child = False
+
     def leave_to_the_parent(self) -> None:
         """In a forked child: another thread may have held any lock, and what writes behind has no thread here."""
         self.lock = threading.Lock()
+        self.is_new_child = True
         if self.storage is not None and Capability.SHARED_BETWEEN_PROCESSES in self.storage.capabilities:
             self.inherited.append(self.storage)
             self.storage = None  # records in memory are the child's own copy, and would be lost
