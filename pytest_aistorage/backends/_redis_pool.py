@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from .. import config
@@ -28,6 +29,7 @@ _TLS_PARAMETERS: Final = frozenset(
         "ssl_password",
     }
 )
+_TLS_FILES: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 _YES_OR_NO: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -89,6 +91,9 @@ def pool_from_url(
     }
     if on_connect is not None:
         options["redis_connect_func"] = on_connect
+    for name in _TLS_FILES & set(options):
+        if not Path(options[name]).is_file():
+            raise ConfigurationError(f"parameter {name}: there is no file {options[name]}")
     try:
         kind(**options)  # checks the TLS options; connects nowhere
     except (redis.RedisError, TypeError, ValueError) as error:

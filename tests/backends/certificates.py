@@ -39,7 +39,9 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         constraints = x509.BasicConstraints(ca=True, path_length=0)
         certificate = self._builder(self._name, self._key.public_key())
-        certificate = certificate.add_extension(constraints, critical=True).add_extension(_SIGNS, critical=True)
+        certificate = certificate.add_extension(constraints, critical=True).add_extension(
+            _SIGNS, critical=True
+        )
         signed = certificate.sign(self._key, hashes.SHA256())
         self.file = directory / f"{name}.crt"
         self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))

@@ -11,6 +11,8 @@ from typing import Any
 
 import redis
 from real_redis import Server
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 PATIENCE = 60.0
 """Seconds that anything may take; more only where something hangs."""
@@ -64,9 +66,13 @@ class Node(Server):
         def answers() -> bool:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended: {log.read_text()[-2000:]}")
-            with self.client() as client, contextlib.suppress(redis.RedisError):
-                return bool(client.execute_command("PING"))
-            return False
+            with self.client(retry=Retry(NoBackoff(), 0)) as client:
+                try:
+                    return bool(client.execute_command("PING"))
+                except redis.AuthenticationError:
+                    return True
+                except redis.RedisError:
+                    return False
 
         until(answers, "the server answers")
 

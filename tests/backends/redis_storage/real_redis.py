@@ -24,6 +24,13 @@ from pytest_aistorage.progress import AIProgress
 SECRET = "s3cr3t-pass"
 HOUR = timedelta(hours=1)
 
+COMMANDS = (
+    *("get", "eval", "evalsha", "ping"),
+    *("time", "getrange", "set", "mget", "exists", "del"),
+    *("zadd", "zrem", "zcard", "zrange", "zrangebylex", "zrangebyscore"),
+)
+"""All that a storage on one server sends, or its scripts do."""
+
 
 class Server:
     """A server of our own behind a Unix socket in a directory of its own."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from real_cluster import PATIENCE, Cluster, cluster_of, free_ports
-from real_redis import HOUR, SECRET, Server, plus_one, progress
+from real_redis import COMMANDS, HOUR, SECRET, Server, plus_one, progress
 
 from pytest_aistorage import (
     ConfigurationError,
@@ -261,6 +261,26 @@ def test_the_wrong_way_to_open_it(cluster: Cluster, shared: Server, program: str
                 storage.get_progress("m")
         finally:
             client.config_set("port", 0)
+
+
+def test_a_user_of_a_cluster_needs_two_commands_more(cluster: Cluster, prefix: str) -> None:
+    """CLUSTER SLOTS and ASKING, on each node; ``wait`` needs WAIT."""
+    user = prefix.rstrip(":")
+    rights = [f"+{command}" for command in (*COMMANDS, "cluster|slots", "asking", "wait")]
+    for node in cluster.nodes:
+        node.say("ACL SETUSER", user, "reset", "on", f">{SECRET}", f"~{prefix}*", *rights)
+    url = cluster.url.replace("://", f"://{user}:{SECRET}@")
+    with RedisClusterStorage(url, prefix=prefix, timeout=PATIENCE, wait=1) as storage:
+        storage.save_many(progress(name) for name in names_in_turn(3))
+        assert storage.get_storage_info().model_count == 3
+    for node in cluster.nodes:
+        node.say("ACL SETUSER", user, "-cluster|slots")
+    with (
+        RedisClusterStorage(url, prefix=prefix) as storage,
+        pytest.raises(StorageUnavailableError, match=r"(?i)permission") as caught,
+    ):
+        storage.save_progress(progress())
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
