@@ -29,6 +29,7 @@ _BUILT_IN = {
     "file": ("pytest_aistorage.backends.file", "FileStorage"),
     "database": ("pytest_aistorage.backends.database", "DatabaseStorage"),
     "redis": ("pytest_aistorage.backends.redis", "RedisStorage"),
+    "hybrid": ("pytest_aistorage.backends.hybrid", "HybridStorage"),
 }
 
 _SCHEMES = {
@@ -78,6 +79,8 @@ def open_storage(url: str, **options: Any) -> AIStorage:
     ``redis+sentinel://host/name/0``    the master that Redis Sentinels call by this name; several hosts as well
     ==================================  =====================================================================
 
+    A database with the option ``cache``, the URL of a Redis, is a `HybridStorage`.
+
     Args:
         url: where the storage is. A password in it is never shown again.
         options: the backend's; ``timeout`` in seconds (5 by default) is known to all of them. Each can also
@@ -87,8 +90,11 @@ def open_storage(url: str, **options: Any) -> AIStorage:
         ConfigurationError: a URL that can't be read, an unknown scheme or option, a driver that is missing.
     """
     __tracebackhide__ = True  # pytest would print the URL, with its password
-    scheme = StorageURL.parse(url).scheme
-    return _class_for(scheme).from_url(url, **options)
+    parts = StorageURL.parse(url)
+    backend = _class_for(parts.scheme)
+    if "cache" in options or ("cache" in parts.query and parts.scheme in backend_class("database").schemes):
+        backend = backend_class("hybrid")
+    return backend.from_url(url, **options)
 
 
 def backend_class(name: str) -> BackendClass:

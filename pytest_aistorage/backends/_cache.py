@@ -1,0 +1,359 @@
+"""The cache of a hybrid storage: leased copies of what a database holds, and the announcements of writes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from .. import codec
+from ..errors import CorruptStorageError, OutcomeUnknownError, StorageUnavailableError
+from ..progress import AIProgress
+from . import _cache_scripts as scripts
+from ._cache_link import CacheDown, CacheLink, Command
+from ._cache_table import CacheTable, Seen
+
+__all__ = ["Cache", "Claim", "Write"]
+
+_ABSENT: Final = b"-"
+_REMEMBERED: Final = 30 * 86400 * 1000
+"""Milliseconds for which the cache remembers since when it has been complete."""
+
+_HELD_BACK: Final = 0.05
+"""Seconds for which a reader waits for another one's filling, before it reads the database itself."""
+
+_CUT_OFF: Final = 10.0
+"""Seconds, at least, for which a client lets all others know that it writes without the cache."""
+
+_DRIFT: Final = 1.05
+"""How much longer than a lease its end is waited for: the cache's clock may be slower than ours."""
+
+
+class Claim:
+    """The right of one client to fill one value, once."""
+
+    __slots__ = ("model_name", "token")
+
+    def __init__(self, model_name: str, token: str) -> None:
+        self.model_name = model_name
+        self.token = token
+
+
+class Write:
+    """A write that all readers of the cache know of, or before which there is nothing to be read there."""
+
+    def __init__(self, cache: Cache, model_names: Sequence[str]) -> None:
+        self._cache = cache
+        self._model_names = model_names
+        self._token = secrets.token_hex(8)
+        self._renew_from = 0.0
+        self.is_known = False
+        """Whether it ended so that nothing of it can still take effect."""
+
+    def announce(self) -> None:
+        """See to it that no value of these models is read from the cache, and none filled, until the write ends.
+
+        Where the cache does not answer, this waits until all leases have ended.
+
+        Raises:
+            StorageUnavailableError: neither the cache nor the database answers.
+        """
+        began = time.monotonic()
+        if self._cache.block(self._model_names, self._token):
+            self._renew_from = began + self._cache.span / 4
+        else:
+            self._renew_from = self._cache.write_alone()
+
+    def renew(self) -> bool:
+        """See to it that there is time enough left for the database to carry the write out.
+
+        Returns:
+            False: there is not, and the cache does not answer; the write is to be announced anew.
+        """
+        if (now := time.monotonic()) < self._renew_from:
+            return True
+        if not self._cache.block(self._model_names, self._token):
+            return False
+        self._renew_from = now + self._cache.span / 4
+        return True
+
+    def end(self) -> None:
+        """Let the models be cached again."""
+        self._cache.unblock(self._model_names, self._token)
+
+
+class Cache:
+    """Leased copies of records, in one Redis for all clients of a store.
+
+    What holds: when the database commits a write of a model, no value of it can be read from the cache, and none
+    that was read before can appear there later. So a value that is read is what the database holds at that moment.
+    A write is announced first (`announcing`), which removes the value, and keeps others from filling one until it
+    ends. Who can't announce makes a mark in the database, which keeps everybody from filling, and waits one lease.
+    The method is that of Gray and Cheriton (Leases, 1989) with the lease-get of memcached at Facebook (Nishtala and
+    others, 2013) against fills that come late.
+
+    Args:
+        link: the way to the cache.
+        table: what the clients tell each other by the database.
+        lease: seconds that a value may be read after the moment at which its reading began; 0: a minute, and nobody
+            waits for its end.
+        span: seconds within which a write has ended, one way or the other, after it was announced.
+    """
+
+    def __init__(self, link: CacheLink, table: CacheTable, *, lease: float, span: float) -> None:
+        self._link = link
+        self._table = table
+        self._waits = lease > 0
+        self._lease = lease or 60.0
+        self.span = span
+        self._lock = threading.Lock()
+        self._seen: Seen | None = None
+        self._mark = _Mark()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the cache does not answer; None: it did the last time."""
+        return self._link.trouble
+
+    def server(self) -> str:
+        """Say what the cache is.
+
+        Raises:
+            CacheDown: it does not answer.
+        """
+        return self._link.server()
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def get(self, model_name: str) -> tuple[AIProgress | None] | Claim | None:
+        """Look a model up.
+
+        Returns:
+            The record, or None for an absent model, in a tuple; or a claim: read the database, then `fill`; or None:
+            read the database, there is nothing to fill.
+
+        Raises:
+            StorageUnavailableError: it is the first use, and the database does not answer.
+            ConfigurationError: the cache can't be used safely.
+        """
+        with contextlib.suppress(CacheDown):
+            store = self._registered().store
+            value = self._link.exchange(lambda process: [("GET", _key(store, process, "value", model_name))])[
+                0
+            ]
+            if value is not None:
+                return (_record(model_name, value),)
+            return self._claimed(store, model_name)
+        return None
+
+    def fill(self, claim: Claim, record: AIProgress | None) -> None:
+        """Use a claim: put into the cache what was read in the database after the claim was given.
+
+        Nothing is filled if the lease is over, a write was announced meanwhile, or some client is cut off.
+
+        Raises:
+            StorageUnavailableError: the database does not answer.
+        """
+        seen = self._table.seen()
+        registered = self._registered()
+        if seen.store != registered.store:  # the table was emptied, and is another's now
+            with self._lock:
+                self._seen = None
+            self.give_back(claim)
+            return
+        value = _ABSENT if record is None else _text(record)
+        self._fill(claim, registered.store, b"" if seen.cut_off and self._waits else value, seen.span)
+
+    def give_back(self, claim: Claim) -> None:
+        """Give a claim back unused, so that another client may fill."""
+        self._fill(claim, self._registered().store, b"", 0.0)
+
+    def _fill(self, claim: Claim, store: str, value: bytes, span: float) -> None:
+        def fill(process: str) -> list[Command]:
+            keys = [_key(store, process, kind, claim.model_name) for kind in ("value", "fill")]
+            return [(scripts.FILL, 3, *keys, _key(store, process, "epoch"), claim.token, value, _ms(span))]
+
+        with contextlib.suppress(CacheDown):
+            self._link.exchange(fill)
+
+    def _claimed(self, store: str, model_name: str) -> tuple[AIProgress | None] | Claim | None:
+        token = secrets.token_hex(8)
+        patience = time.monotonic() + _HELD_BACK
+        pause = 0.001
+
+        def claim(process: str) -> list[Command]:
+            keys = [_key(store, process, kind, model_name) for kind in ("value", "fill", "block")]
+            epoch = _key(store, process, "epoch")
+            return [(scripts.CLAIM, 4, *keys, epoch, token, _ms(self._lease), _REMEMBERED)]
+
+        while True:
+            reply = self._link.exchange(claim)[0]
+            if isinstance(reply, bytes):
+                return (_record(model_name, reply),)
+            if reply == scripts.GRANTED:
+                return Claim(model_name, token)
+            if reply == scripts.BLOCKED or time.monotonic() + pause > patience:
+                return None
+            time.sleep(pause)
+            pause *= 2
+
+    # -- writing --------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def announcing(self, model_names: Sequence[str]) -> Iterator[Write]:
+        """Announce a write for the length of a ``with`` block. A write of unknown outcome stays announced.
+
+        Raises:
+            StorageUnavailableError: neither the cache nor the database answers; nothing was written.
+        """
+        write = Write(self, model_names)
+        write.announce()
+        try:
+            yield write
+        finally:
+            if write.is_known:
+                write.end()
+
+    def block(self, model_names: Sequence[str], token: str) -> bool:
+        """Announce a write of these models in the cache.
+
+        Returns:
+            Whether it is announced; False: the cache does not answer.
+        """
+        store = self._registered().store
+
+        def block(process: str) -> list[Command]:
+            keys = [
+                _key(store, process, kind, name)
+                for name in model_names
+                for kind in ("value", "fill", "block")
+            ]
+            return [(scripts.BLOCK, len(keys), *keys, token, _ms(self.span))]
+
+        try:
+            self._link.exchange(block)
+        except CacheDown:
+            return False
+        return True
+
+    def unblock(self, model_names: Sequence[str], token: str) -> None:
+        """Let models be cached again; where that fails, they will be when the write's span is over."""
+        store = self._registered().store
+
+        def unblock(process: str) -> list[Command]:
+            return [("ZREM", _key(store, process, "block", name), token) for name in model_names]
+
+        with contextlib.suppress(CacheDown):
+            self._link.send(unblock)
+
+    def write_alone(self) -> float:
+        """Keep everybody from filling, and wait until what was filled before is gone.
+
+        Returns:
+            Until when, by the monotonic clock, a write may be begun.
+
+        Raises:
+            StorageUnavailableError: the database does not answer.
+        """
+        if not self._waits:
+            return math.inf
+        with self._lock:
+            now = time.monotonic()
+            lasting = max(_CUT_OFF, 4 * self.span)
+            mark = self._mark if self._mark.process == os.getpid() else _Mark()
+            if now > mark.until - 2 * self.span:
+                try:
+                    self._table.mark(mark.client, lasting)
+                except OutcomeUnknownError as error:
+                    raise StorageUnavailableError(f"nothing was written: {error}") from error
+                free_from = mark.free_from
+                if now > mark.until:
+                    free_from = time.monotonic() + self._table.seen().lease * _DRIFT
+                mark = self._mark = _Mark(mark.client, mark.process, now + lasting, free_from)
+        while (left := mark.free_from - time.monotonic()) > 0:
+            time.sleep(left)
+        return mark.until - 2 * self.span
+
+    def forget(self) -> None:
+        """Take back what this client told the others.
+
+        Raises:
+            StorageUnavailableError, OutcomeUnknownError: the database does not answer; then it ends by itself.
+        """
+        with self._lock:
+            mark, self._mark = self._mark, _Mark()
+            if mark.process == os.getpid() and time.monotonic() < mark.until:
+                self._table.clear(mark.client)
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _registered(self) -> Seen:
+        if (seen := self._seen) is not None:
+            return seen
+        with self._lock:
+            if self._seen is None:
+                self._table.prepare()
+                if not (name := self._table.seen().store):
+                    name = secrets.token_hex(8)
+                    # Nobody can have announced anything in a store that has no name, so there is nothing to wait for.
+                    with contextlib.suppress(CacheDown):
+                        self._link.exchange(
+                            lambda process: [("SET", _key(name, process, "epoch"), 0, "PX", _REMEMBERED)]
+                        )
+                self._table.register(name, self._lease, self.span)
+                self._seen = self._table.seen()
+            return self._seen
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Mark:
+    """What a client that is cut off has told the others. A forked child makes its own.
+
+    Attributes:
+        client: by what name.
+        process: the id of the process that told it.
+        until: until when it holds, by the monotonic clock.
+        free_from: from when on nothing can be read that was filled before.
+    """
+
+    client: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
+    process: int = dataclasses.field(default_factory=os.getpid)
+    until: float = 0.0
+    free_from: float = 0.0
+
+
+def _key(store: str, process: str, kind: str, model_name: str = "") -> str:
+    return f"ai_progress:cache:{store}:{process}:{kind}:{model_name}"
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _text(record: AIProgress) -> bytes:
+    assert record.created_at is not None  # what is stored has stamps
+    assert record.updated_at is not None
+    created, updated = codec.to_microseconds(record.created_at), codec.to_microseconds(record.updated_at)
+    return f"{record.version} {created} {updated} {codec.fields_to_text(record)}".encode()
+
+
+def _record(model_name: str, value: bytes) -> AIProgress | None:
+    if value == _ABSENT:
+        return None
+    try:
+        version, created, updated, fields = value.split(b" ", 3)
+        return codec.fields_from_text(
+            fields,
+            model_name=model_name,
+            version=int(version),
+            created_at=codec.from_microseconds(int(created)),
+            updated_at=codec.from_microseconds(int(updated)),
+        )
+    except (ValueError, OverflowError) as error:
+        raise CorruptStorageError(f"model {model_name!r}: what the cache holds has no stamps") from error

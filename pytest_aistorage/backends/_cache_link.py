@@ -1,0 +1,229 @@
+"""The way to a cache: one exchange at a time, under the name of the process that answers."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import redis
+
+from ..errors import ConfigurationError
+from ._redis_link import _packed
+from ._redis_scripts import Script
+from ._redis_settings import parsed_info
+
+__all__ = ["CacheDown", "CacheLink", "Command"]
+
+Command = tuple[Any, ...]
+"""A command's words; a `Script` in the first place is run, with the number of keys behind it."""
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
+
+
+class CacheDown(Exception):
+    """The cache did not answer, or refused. What was sent may have been carried out."""
+
+
+class _Line:
+    """A connection that rests here between exchanges: to take one out of the driver's pool takes as long as a reply."""
+
+    __slots__ = ("connection", "pending", "process", "used")
+
+    def __init__(self, connection: Any, process: str) -> None:
+        self.connection = connection
+        self.process = process
+        self.pending = 0
+        """Replies that nobody has waited for."""
+        self.used = False
+
+
+class CacheLink:
+    """Sends commands over a pool. After a failure nothing is sent for a moment, which grows with each further one.
+
+    Every command may be sent twice without harm, and is, where a connection has broken while it rested.
+
+    Args:
+        pool: of the driver; not closed by this class.
+        evicts: whether a cache is taken that drops keys when its memory runs short.
+    """
+
+    def __init__(self, pool: Any, *, evicts: bool) -> None:
+        self._pool = pool
+        self._evicts = evicts
+        self._lines: collections.deque[_Line] = collections.deque()
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._pause = 0.0
+        self._closed_until = 0.0
+        self._closed = False
+        self.trouble: str | None = None
+
+    def exchange(self, commands: Callable[[str], Sequence[Command]]) -> list[Any]:
+        """Send commands in one go; return their replies.
+
+        Args:
+            commands: makes them, given the name of the process that will answer: another one after each restart.
+
+        Raises:
+            CacheDown: it does not answer, refuses, or has just failed.
+            ConfigurationError: it may drop keys when its memory runs short, or does not tell its run_id.
+        """
+        return self._done(commands, _answered)
+
+    def send(self, commands: Callable[[str], Sequence[Command]]) -> None:
+        """Send commands, and wait for no reply.
+
+        Args:
+            commands: as for `exchange`, without scripts.
+
+        Raises:
+            CacheDown, ConfigurationError: as for `exchange`.
+        """
+        self._done(commands, _left)
+
+    def server(self) -> str:
+        """Say what answers: product and version.
+
+        Raises:
+            CacheDown: nothing does.
+        """
+        said = parsed_info(self.exchange(lambda process: [("INFO", "server")])[0])
+        if (version := said.get("valkey_version")) is not None:
+            return f"Valkey {version}"
+        return f"Redis {said.get('redis_version', '(of a version that it does not tell)')}"
+
+    def close(self) -> None:
+        """Give all connections back to the pool, closed."""
+        self._closed = True
+        self._drop_lines()
+
+    def _done(
+        self,
+        commands: Callable[[str], Sequence[Command]],
+        carry_out: Callable[[_Line, Sequence[Command]], list[Any]],
+    ) -> list[Any]:
+        if self._pause and time.monotonic() < self._closed_until:
+            raise CacheDown(self.trouble)
+        while True:
+            line = None
+            try:
+                line = self._line()
+                replies = carry_out(line, commands(line.process))
+            except (redis.RedisError, OSError) as error:
+                self._drop(line)
+                if line is not None and line.used:
+                    self._drop_lines()  # as old as this one, most of them
+                    continue
+                self._failed(error)
+                raise CacheDown(self.trouble) from None
+            except BaseException:
+                # A reply that nobody read would be taken for the next command's.
+                self._drop(line)
+                raise
+            line.used = True
+            self._lines.append(line)
+            if self._closed:
+                self._drop_lines()
+            if self._pause:
+                with self._lock:
+                    self._pause, self.trouble = 0.0, None
+            return replies
+
+    def _line(self) -> _Line:
+        if self._owner != os.getpid():  # a forked child: the parent reads the answers of what it inherited
+            self._lines, self._owner = collections.deque(), os.getpid()
+        try:
+            return self._lines.pop()
+        except IndexError:
+            pass
+        connection = self._pool.get_connection()
+        try:
+            return _Line(connection, self._process_of(connection))
+        except BaseException:
+            connection.disconnect()
+            self._pool.release(connection)
+            raise
+
+    def _drop(self, line: _Line | None) -> None:
+        if line is not None:
+            line.connection.disconnect()
+            self._pool.release(line.connection)
+
+    def _drop_lines(self) -> None:
+        while self._lines:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                self._drop(self._lines.pop())
+
+    def _failed(self, error: Exception) -> None:
+        with self._lock:
+            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            self._closed_until = time.monotonic() + self._pause
+            password = self._pool.connection_kwargs.get("password")
+            said = str(error) or type(error).__name__
+            self.trouble = said.replace(password, "***") if isinstance(password, str) and password else said
+
+    def _process_of(self, connection: Any) -> str:
+        """The name of the process at the other end, which a connection does not outlive."""
+        reply = _sent(connection, [("INFO",)])[0]
+        if isinstance(reply, Exception) and not isinstance(reply, redis.exceptions.NoPermissionError):
+            raise reply
+        said = parsed_info(reply)
+        if not self._evicts and said.get("maxmemory", "0") != "0":
+            policy = said.get("maxmemory_policy", "noeviction")
+            if policy != "noeviction":
+                raise ConfigurationError(
+                    f"cache: its maxmemory-policy {policy} may drop what announces a write, and a read would be "
+                    "stale; use noeviction (a cache of leases is small), or no leases (lease=0)"
+                )
+        if (name := said.get("run_id")) is None:
+            raise ConfigurationError(
+                "cache: its INFO does not tell the run_id, without which a restarted cache can't be told from the "
+                "one before it; let the user run INFO"
+            )
+        return name
+
+
+def _answered(line: _Line, commands: Sequence[Command]) -> list[Any]:
+    replies = _sent(line.connection, [_by_digest(command) for command in commands], line)
+    for place, reply in enumerate(replies):
+        if isinstance(reply, redis.exceptions.NoScriptError):
+            replies[place] = _sent(line.connection, [_by_text(commands[place])])[0]
+        if isinstance(replies[place], Exception):
+            raise replies[place]
+    return replies
+
+
+def _left(line: _Line, commands: Sequence[Command]) -> list[Any]:
+    line.connection.send_packed_command([piece for command in commands for piece in _packed(command)])
+    line.pending += len(commands)
+    return []
+
+
+def _by_digest(command: Command) -> Command:
+    head = command[0]
+    return ("EVALSHA", head.sha, *command[1:]) if isinstance(head, Script) else command
+
+
+def _by_text(command: Command) -> Command:
+    return ("EVAL", command[0].text, *command[1:])
+
+
+def _sent(connection: Any, commands: Sequence[Command], line: _Line | None = None) -> list[Any]:
+    connection.send_packed_command([piece for command in commands for piece in _packed(command)])
+    while line is not None and line.pending:
+        line.pending -= 1
+        _reply(connection)
+    return [_reply(connection) for _ in commands]
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except redis.ResponseError as refusal:
+        return refusal
