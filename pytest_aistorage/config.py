@@ -135,7 +135,9 @@ class StorageURL:
             netloc += "," + (f"[{host}]" if ":" in host else quote(host, safe=""))
             netloc += "" if port is None else f":{port}"
         query = {
-            key: value if password else str(shown(key, value))  # which may be a URL, with a password of its own
+            key: value
+            if password
+            else str(shown(key, value))  # which may be a URL, with a password of its own
             for key, value in self.query.items()
         }
         tail = "?" + urlencode(query, safe="/*:") if query else ""

@@ -101,13 +101,15 @@ class Cache:
     Args:
         link: the way to the cache.
         table: what the clients tell each other by the database.
+        prefix: begins every key.
         lease: seconds that a value may be read after the moment at which its reading began; 0: a minute, and nobody
             waits for its end.
         span: seconds within which a write has ended, one way or the other, after it was announced.
     """
 
-    def __init__(self, link: CacheLink, table: CacheTable, *, lease: float, span: float) -> None:
+    def __init__(self, link: CacheLink, table: CacheTable, *, prefix: str, lease: float, span: float) -> None:
         self._link = link
+        self._prefix = prefix
         self._table = table
         self._waits = lease > 0
         self._lease = lease or 60.0
@@ -144,9 +146,9 @@ class Cache:
         """
         with contextlib.suppress(CacheDown):
             store = self._registered().store
-            value = self._link.exchange(lambda process: [("GET", _key(store, process, "value", model_name))])[
-                0
-            ]
+            value = self._link.exchange(
+                lambda process: [("GET", self._key(store, process, "value", model_name))]
+            )[0]
             if value is not None:
                 return (_record(model_name, value),)
             return self._claimed(store, model_name)
@@ -176,8 +178,10 @@ class Cache:
 
     def _fill(self, claim: Claim, store: str, value: bytes, span: float) -> None:
         def fill(process: str) -> list[Command]:
-            keys = [_key(store, process, kind, claim.model_name) for kind in ("value", "fill")]
-            return [(scripts.FILL, 3, *keys, _key(store, process, "epoch"), claim.token, value, _ms(span))]
+            keys = [self._key(store, process, kind, claim.model_name) for kind in ("value", "fill")]
+            return [
+                (scripts.FILL, 3, *keys, self._key(store, process, "epoch"), claim.token, value, _ms(span))
+            ]
 
         with contextlib.suppress(CacheDown):
             self._link.exchange(fill)
@@ -188,8 +192,8 @@ class Cache:
         pause = 0.001
 
         def claim(process: str) -> list[Command]:
-            keys = [_key(store, process, kind, model_name) for kind in ("value", "fill", "block")]
-            epoch = _key(store, process, "epoch")
+            keys = [self._key(store, process, kind, model_name) for kind in ("value", "fill", "block")]
+            epoch = self._key(store, process, "epoch")
             return [(scripts.CLAIM, 4, *keys, epoch, token, _ms(self._lease), _REMEMBERED)]
 
         while True:
@@ -230,7 +234,7 @@ class Cache:
 
         def block(process: str) -> list[Command]:
             keys = [
-                _key(store, process, kind, name)
+                self._key(store, process, kind, name)
                 for name in model_names
                 for kind in ("value", "fill", "block")
             ]
@@ -247,7 +251,7 @@ class Cache:
         store = self._registered().store
 
         def unblock(process: str) -> list[Command]:
-            return [("ZREM", _key(store, process, "block", name), token) for name in model_names]
+            return [("ZREM", self._key(store, process, "block", name), token) for name in model_names]
 
         with contextlib.suppress(CacheDown):
             self._link.send(unblock)
@@ -293,6 +297,9 @@ class Cache:
 
     # -- inside ---------------------------------------------------------------------------------------------
 
+    def _key(self, store: str, process: str, kind: str, model_name: str = "") -> str:
+        return f"{self._prefix}cache:{store}:{process}:{kind}:{model_name}"
+
     def _registered(self) -> Seen:
         if (seen := self._seen) is not None:
             return seen
@@ -304,7 +311,7 @@ class Cache:
                     # Nobody can have announced anything in a store that has no name, so there is nothing to wait for.
                     with contextlib.suppress(CacheDown):
                         self._link.exchange(
-                            lambda process: [("SET", _key(name, process, "epoch"), 0, "PX", _REMEMBERED)]
+                            lambda process: [("SET", self._key(name, process, "epoch"), 0, "PX", _REMEMBERED)]
                         )
                 self._table.register(name, self._lease, self.span)
                 self._seen = self._table.seen()
@@ -326,10 +333,6 @@ class _Mark:
     process: int = dataclasses.field(default_factory=os.getpid)
     until: float = 0.0
     free_from: float = 0.0
-
-
-def _key(store: str, process: str, kind: str, model_name: str = "") -> str:
-    return f"ai_progress:cache:{store}:{process}:{kind}:{model_name}"
 
 
 def _ms(seconds: float) -> int:

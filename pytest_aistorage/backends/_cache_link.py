@@ -31,7 +31,7 @@ class CacheDown(Exception):
 
 
 class _Line:
-    """A connection that rests here between exchanges: to take one out of the driver's pool takes as long as a reply."""
+    """A connection that rests here between exchanges: taking one out of the pool takes as long as a reply."""
 
     __slots__ = ("connection", "pending", "process", "used")
 

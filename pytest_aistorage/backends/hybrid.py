@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -16,7 +16,7 @@ from ..storage import AIStorage, Change, ChangeRaised
 from ._cache import Cache, Claim, Write
 from ._cache_link import CacheDown, CacheLink
 from ._cache_table import CacheTable
-from ._redis_link import pool_from_url, pool_of
+from ._redis_pool import pool_from_url, pool_of
 from .database import DatabaseStorage
 
 if TYPE_CHECKING:
@@ -27,11 +27,26 @@ __all__ = ["HybridStorage"]
 
 T = TypeVar("T")
 
+_PREFIX = "ai_progress:"
 _LEASE = 1.0
 _CACHE_TIMEOUT = 0.5
 _MAX_CONNECTIONS = 50
 _TRIES = 3
 """Of an update whose `change` takes longer than its announcement lasts, while the cache does not answer."""
+
+
+_CACHES = ("redis", "rediss", "valkey", "valkeys", "unix")
+
+
+def _lease(name: str, value: object) -> float:
+    return 0.0 if value in (0, "0") else config.seconds(name, value)
+
+
+_OPTIONS: config.OptionChecks = {
+    "cache": config.text,
+    "lease": _lease,
+    "cache_timeout": config.seconds,
+}
 
 
 class HybridStorage(AIStorage):
@@ -54,7 +69,8 @@ class HybridStorage(AIStorage):
     Args:
         url: of the database: ``postgresql://…``, ``mysql://…``, ``mariadb://…`` or ``sqlite:///…``. Each option below
             can stand in its query.
-        cache: URL of the cache: ``redis://…``, ``rediss://…``, ``valkey://…``, ``valkeys://…`` or ``unix://…``.
+        cache: URL of the cache: ``redis://…``, ``rediss://…``, ``valkey://…``, ``valkeys://…`` or ``unix://…``;
+            ``?prefix=`` in it begins every key, ``ai_progress:`` by default.
         db: a SQLAlchemy engine instead of the URL; never closed.
         redis: a `redis.Redis` instead of the cache's URL; never closed.
         lease: seconds that a copy may be read after its reading from the database began, 1 by default. It is what a
@@ -72,6 +88,7 @@ class HybridStorage(AIStorage):
 
     type: ClassVar[str] = "hybrid"
     schemes: ClassVar[tuple[str, ...]] = ()
+    url_options: ClassVar[config.OptionChecks] = {**DatabaseStorage.url_options, **_OPTIONS}
 
     def __init__(
         self,
@@ -101,7 +118,7 @@ class HybridStorage(AIStorage):
             )
         self._pool = pool = None
         if cache is not None:
-            where = config.StorageURL.parse(cache)
+            where, keys = config.option_of(config.StorageURL.parse(cache), {}, {"prefix": config.text})
             if where.scheme not in _CACHES:
                 raise ConfigurationError(f"option cache: no Redis URL: {where.scheme}://")
             self._pool = pool = pool_from_url(
@@ -110,6 +127,7 @@ class HybridStorage(AIStorage):
             self._cache_location = str(where)
         else:
             pool = pool_of(redis)
+            keys = {}
             self._cache_location = "a client that was handed in"
         self._database = DatabaseStorage(
             url, db=db, timeout=timeout, pool_size=pool_size, max_overflow=max_overflow
@@ -120,6 +138,7 @@ class HybridStorage(AIStorage):
         self._cache = Cache(
             self._link,
             CacheTable(executor),
+            prefix=keys.get("prefix", _PREFIX),
             lease=leased,
             # One try may begin when the time is nearly up; then there is its answer, and a connection before it.
             span=3 * executor.timeout + 1,
@@ -140,19 +159,12 @@ class HybridStorage(AIStorage):
             ConfigurationError: as the class does, or an unknown option.
         """
         __tracebackhide__ = True  # pytest would print the URL, with its password
-        known = {
-            **_OPTIONS,
-            "db": None,
-            "redis": None,
-            "timeout": None,
-            "pool_size": None,
-            "max_overflow": None,
-        }
-        if unknown := sorted(set(options) - set(known)):
-            raise ConfigurationError(
-                f"hybrid: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
-            )
-        return cls(None if options.get("db") is not None else url, **options)
+        engine, client = options.pop("db", None), options.pop("redis", None)
+        # An unknown keyword is an error of this package, not a TypeError.
+        config.option_of(config.StorageURL.parse(url), options, cls.url_options)
+        if client is not None:
+            options.pop("cache", None)
+        return cls(url if engine is None else None, db=engine, redis=client, **options)
 
     @classmethod
     def fresh_url(cls, tmp_path: Path) -> str:
@@ -253,20 +265,6 @@ class HybridStorage(AIStorage):
 
     def _location(self) -> str:
         return f"{self._database._location()} with cache {self._cache_location}"
-
-
-_CACHES = ("redis", "rediss", "valkey", "valkeys", "unix")
-
-
-def _lease(name: str, value: object) -> float:
-    return 0.0 if value in (0, "0") else config.seconds(name, value)
-
-
-_OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
-    "cache": config.text,
-    "lease": _lease,
-    "cache_timeout": config.seconds,
-}
 
 
 class _Late(ChangeRaised):

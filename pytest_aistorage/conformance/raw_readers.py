@@ -46,7 +46,7 @@ def raw_reader(url: str) -> AbstractContextManager[_Read | None]:
     Returns:
         A context manager of a `RawReader`; of None where nothing leads around the storage, as in memory.
     """
-    parts = StorageURL.parse(url)
+    parts = StorageURL.parse(url).without("cache")  # a hybrid's truth is its database
     reader = _READERS.get(parts.scheme.partition("+")[0])
     return contextlib.nullcontext() if reader is None else reader(parts)
 

@@ -11,6 +11,7 @@ import pytest
 from ..errors import ServerUnavailableError, UnsupportedOperationError
 from ..storage import AIStorage
 from .choice import Choice, active
+from .names import server_name
 from .opener import StoreOpener
 from .state import state_of
 
@@ -99,11 +100,6 @@ def shared(request: pytest.FixtureRequest, kind: str) -> Server:
         run.unavailable(name, error)
     run.record.used[name] += 1
     return server
-
-
-def server_name(selected: tuple[str, ...], kind: str) -> str:
-    """Which server a fixture means: the first of its kind that is selected, such as ``postgres@17``."""
-    return next((name for name in selected if name.partition("@")[0] == kind), kind)
 
 
 @contextmanager

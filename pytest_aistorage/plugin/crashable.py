@@ -16,7 +16,8 @@ from ..servers.power import providers_with_power
 from ..servers.resolve import private_server
 from ..servers.server import PrivateServer
 from ..storage import AIStorage
-from .names import SERVER_KINDS, declared
+from .hybrid_store import with_cache
+from .names import declared, servers_of
 from .opener import StoreOpener
 from .state import state_of
 
@@ -29,12 +30,16 @@ class CrashableStore:
     Args:
         server: whose it is; the caller closes it.
         power_stays: why the server's power can't be cut; None: it can, if that is what it was started for.
+        cache: the URL of its cache, which stays; None: it has none.
     """
 
-    def __init__(self, server: PrivateServer, power_stays: str | None = None) -> None:
+    def __init__(
+        self, server: PrivateServer, power_stays: str | None = None, cache: str | None = None
+    ) -> None:
         self._server = server
         self._power_stays = power_stays
-        self._url = server.create_database()
+        url = server.create_database()
+        self._url = url if cache is None else with_cache(url, cache)
 
     def opener(self) -> AIStorage:
         """Open one more client of the store."""
@@ -71,14 +76,17 @@ def crashable_store(config: pytest.Config, opener: object) -> Iterator[Crashable
         opener: the test's ``ai_storage_opener``.
     """
     backend = opener.backend if isinstance(opener, StoreOpener) else ""
-    if backend.partition("@")[0] not in SERVER_KINDS:
+    state = state_of(config)
+    needed = servers_of(backend, state.settings.only or state.settings.backends)
+    if not needed:
         yield None
         return
-    spec, options = ServerSpec.parse(backend), state_of(config).needed_run().server_options
+    run, named, backend = state.needed_run(), backend, needed[0]
+    spec, options = ServerSpec.parse(backend), run.server_options
     if "url" in options.providers_of(spec) and options.url_of(spec) is not None:
         why = f"the {backend} server was given by URL, and somebody else's is not killed"
         pytest.skip(excused(INCONCLUSIVE, why))
-    capabilities = declared(backend) or frozenset()
+    capabilities = declared(named) or frozenset()
     durable = Capability.SURVIVES_SERVER_CRASH in capabilities
     power_stays = _power_stays(config, backend) if Capability.SURVIVES_POWER_LOSS in capabilities else None
     try:
@@ -91,7 +99,8 @@ def crashable_store(config: pytest.Config, opener: object) -> Iterator[Crashable
     except ServerUnavailableError as error:
         pytest.skip(excused(INCONCLUSIVE, f"there is no server to kill: {' '.join(str(error).split())}"))
     with server:
-        yield CrashableStore(server, power_stays)
+        cache = run.server(needed[1]) if needed[1:] else None
+        yield CrashableStore(server, power_stays, None if cache is None else cache.create_database())
 
 
 def _power_stays(config: pytest.Config, backend: str) -> str | None:

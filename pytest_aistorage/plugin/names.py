@@ -8,7 +8,15 @@ from ..capabilities import Capability
 from ..conformance.factories import Supplied, find_factory, is_reference
 from ..errors import ConfigurationError
 
-__all__ = ["check_name", "declared", "is_built_in", "known_names"]
+__all__ = [
+    "SERVER_KINDS",
+    "check_name",
+    "declared",
+    "is_built_in",
+    "known_names",
+    "server_name",
+    "servers_of",
+]
 
 _SQL = frozenset(Capability) - {Capability.EXPIRY}
 _IN_PROCESS = frozenset(
@@ -29,6 +37,7 @@ _DECLARED = {
     "sqlite": _SQL,
     "postgres": _SQL,
     "mysql": _SQL,
+    "hybrid": _SQL,
     "redis": _IN_PROCESS
     | {
         Capability.SHARED_BETWEEN_PROCESSES,
@@ -40,6 +49,25 @@ _DECLARED = {
 }
 
 SERVER_KINDS = ("postgres", "redis", "mysql")
+
+_OF_HYBRID = ("postgres", "redis")
+
+
+def servers_of(name: str, selected: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the servers that a backend needs: ``("postgres@17",)`` for itself.
+
+    Args:
+        name: the backend's.
+        selected: the backends of the run, of which a hybrid takes the first database and the first Redis.
+    """
+    if name.partition("@")[0] in SERVER_KINDS:
+        return (name,)
+    return tuple(server_name(selected, kind) for kind in _OF_HYBRID) if name == "hybrid" else ()
+
+
+def server_name(selected: tuple[str, ...], kind: str) -> str:
+    """Return which server of a kind is meant: the first that is selected, such as ``postgres@17``."""
+    return next((name for name in selected if name.partition("@")[0] == kind), kind)
 
 
 def known_names() -> list[str]:

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ServerUnavailableError
-from .access import server_name
 from .choice import Choice
-from .names import SERVER_KINDS
+from .names import SERVER_KINDS, server_name, servers_of
 
 if TYPE_CHECKING:
     import pytest
@@ -42,8 +41,8 @@ def _servers_of(state: State, item: Any) -> Iterable[str]:
     callspec = getattr(item, "callspec", None)
     if callspec is not None:
         for value in callspec.params.values():
-            if isinstance(value, Choice) and value.name.partition("@")[0] in SERVER_KINDS:
-                yield value.name
+            if isinstance(value, Choice):
+                yield from servers_of(value.name, state.settings.only or state.settings.backends)
     for fixture in getattr(item, "fixturenames", ()):
         if fixture in _SERVER_FIXTURES:
             yield server_name(state.settings.only or state.settings.backends, _SERVER_FIXTURES[fixture])

@@ -18,7 +18,7 @@ from ..conformance.factories import is_reference
 from ..errors import ServerUnavailableError
 from ..servers.base import ServerOptions, ServerSpec
 from ..servers.supervisor.lease import lock_shared, try_exclusive
-from .names import SERVER_KINDS
+from .names import servers_of
 from .options import Settings, stands_for
 from .stores import FactoryStore, FakeRedisStore, MemoryStore, Store, path_store
 
@@ -212,13 +212,23 @@ class Run:
             return FakeRedisStore()
         if is_reference(name):
             return FactoryStore(name)
-        if name.partition("@")[0] not in SERVER_KINDS:
+        needed = servers_of(name, self.settings.only or self.settings.backends)
+        if not needed:
             return path_store(name, self._directory_of_stores)
-        server = self.server(name)
+        for server in needed:
+            self.server(server)
+        if len(needed) == 1:
+            return self._on_server(name)
+        from .hybrid_store import HybridStore
+
+        return HybridStore(*map(self._on_server, needed))
+
+    def _on_server(self, name: str) -> Store:
         from .isolation import server_store
 
+        settings = self.settings
         return server_store(
-            name, server, self.settings.isolation, self.settings.kept_tables, keep=self.settings.keep
+            name, self.server(name), settings.isolation, settings.kept_tables, keep=settings.keep
         )
 
     def _with_remedy(self, error: ServerUnavailableError) -> ServerUnavailableError:

@@ -43,7 +43,7 @@ class _ServerProbe(ABC):
     """One connection of its own. A server that can't be asked, or not by this user, is not asked again."""
 
     def __init__(self, url: str) -> None:
-        self._url = StorageURL.parse(url).without("timeout", "pool_size", "max_overflow")
+        self._url = StorageURL.parse(url).without("timeout", "pool_size", "max_overflow", "cache")
         self._connection: Any = None
         self._given_up = False
 
