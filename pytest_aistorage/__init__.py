@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .backends.database import DatabaseStorage
     from .backends.file import FileStorage
+    from .backends.hybrid import HybridStorage
     from .backends.memory import MemoryStorage
     from .backends.redis import RedisStorage
     from .backends.redis_cluster import RedisClusterStorage
@@ -42,6 +43,7 @@ __all__ = [
     "CorruptStorageError",
     "DatabaseStorage",
     "FileStorage",
+    "HybridStorage",
     "InvalidProgressError",
     "MemoryStorage",
     "OutcomeUnknownError",
@@ -70,6 +72,7 @@ _HOMES = {
     "open_storage": "registry",
     "DatabaseStorage": "backends.database",
     "FileStorage": "backends.file",
+    "HybridStorage": "backends.hybrid",
     "MemoryStorage": "backends.memory",
     "RedisClusterStorage": "backends.redis_cluster",
     "RedisSentinelStorage": "backends.redis_sentinel",
