@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
+import sqlalchemy as sa
 from cached import Held, record
 
 LONG = 60
@@ -60,6 +61,37 @@ def test_a_fill_that_comes_after_an_announcement_is_refused(cached, monkeypatch)
         held.go_on.set()
         assert old.result().mse == 0.5  # its call began before the write
     assert reader.get_progress("m").mse == 0.25
+
+
+def test_a_fill_on_a_claim_that_is_another_readers_by_now_is_refused(cached):
+    """A reader that slept through a write does not fill under the lease of the one that came after it."""
+    one, other = cached.client(lease=LONG), cached.client(lease=LONG)
+    old = one.save_progress(record(0.5))
+    slept = one._cache.get("m")
+    one.save_progress(record(0.25))
+    claim = other._cache.get("m")
+    one._cache.fill(slept, old)
+    assert one.get_progress("m").mse == 0.25
+    other._cache.give_back(claim)
+
+
+def test_a_store_whose_table_was_emptied_gets_one_name_again(cached):
+    """Clients that knew it by its old name go over to the new one, as soon as they read the database."""
+    storage = cached.client(lease=0.2)
+    storage.save_progress(record(0.5))
+    storage.get_progress("m")
+    engine = sa.create_engine(cached.url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM ai_progress_cache"))
+    engine.dispose()
+    other = cached.client(lease=0.2)
+    other.get_progress("m")
+
+    def is_one():
+        storage.get_progress("m")
+        return storage._cache._registered().store == other._cache._registered().store
+
+    assert comes(is_one)
 
 
 def test_a_cache_that_lost_an_announcement_is_not_filled_until_the_write_is_over(cached):
