@@ -51,9 +51,9 @@ def test_every_backend(pytester, run, local_postgres, local_redis, local_mysql, 
     """Each test finds an empty storage, and another client finds what it wrote."""
     pytester.makepyfile(BOTH)
     result = run(
-        "--ai-storage=memory,file,sqlite,postgres,redis,mysql", f"--ai-storage-isolation={isolation}"
+        "--ai-storage=memory,file,sqlite,postgres,redis,mysql,hybrid", f"--ai-storage-isolation={isolation}"
     )
-    result.assert_outcomes(passed=18)
+    result.assert_outcomes(passed=21)
 
 
 def test_database_isolation_by_ini(pytester, passes):

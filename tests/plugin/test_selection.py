@@ -111,7 +111,7 @@ def test_all_deselected(pytester, run):
     ("arguments", "message"),
     [
         (["--ai-storage=postgre"], "no backend is called 'postgre'; known are memory, file, sqlite"),
-        (["--ai-storage=hybrid"], "no backend is called 'hybrid'; known are memory"),
+        (["--ai-storage=hybird"], "no backend is called 'hybird'; known are memory"),
         (["--ai-storage=file@2"], "backend 'file@2': only postgres, redis, mysql have versions"),
         (["--ai-storage=redis@mariadb-8"], "redis has no flavour 'mariadb'"),
         (["-o", "ai_storage_backends=memry"], "ini option ai_storage_backends: no backend is called 'memry'"),
@@ -136,7 +136,7 @@ def test_usage_errors(pytester, run, arguments, message):
     ("marker", "message"),
     [
         ('@pytest.mark.ai_storage("memry")', "no backend is called 'memry'; known are memory"),
-        ('@pytest.mark.ai_storage("hybrid")', "no backend is called 'hybrid'"),
+        ('@pytest.mark.ai_storage("hybird")', "no backend is called 'hybird'"),
         ("@pytest.mark.ai_storage(5)", "the name of a backend is a str, not 5"),
         ("@pytest.mark.ai_storage(require=Capability.EXPIRY)", "unknown argument 'require'"),
         ('@pytest.mark.ai_storage(requires={"expiry"})', "requires={Capability.…}, got 'expiry'"),
@@ -179,7 +179,7 @@ def test_getfixturevalue_says_why_not(pytester, run):
     result.stdout.fnmatch_lines(["*name it among a test function's arguments*"])
 
 
-@pytest.mark.ai_storage("memory", "file", "sqlite", "postgres", "redis", "mysql")
+@pytest.mark.ai_storage("memory", "file", "sqlite", "postgres", "redis", "mysql", "hybrid")
 def test_declared_is_what_the_storage_declares(ai_storage, ai_storage_opener):
     """Tests are deselected by what their storages would declare."""
     assert ai_storage.capabilities == declared(ai_storage_opener.backend)
