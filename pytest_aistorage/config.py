@@ -134,12 +134,7 @@ class StorageURL:
         for host, port in self.more_hosts:
             netloc += "," + (f"[{host}]" if ":" in host else quote(host, safe=""))
             netloc += "" if port is None else f":{port}"
-        query = {
-            key: value
-            if password
-            else str(shown(key, value))  # which may be a URL, with a password of its own
-            for key, value in self.query.items()
-        }
+        query = {key: value if password else str(shown(key, value)) for key, value in self.query.items()}
         tail = "?" + urlencode(query, safe="/*:") if query else ""
         return f"{self.scheme}://{netloc}{quote(self.path, safe='/:')}{tail}"
 
