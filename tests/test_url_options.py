@@ -23,7 +23,12 @@ URLS = {
     "redis+sentinel": "redis+sentinel://127.0.0.1:1/master/0",
 }
 CLASSES = {name: cast("type[AIStorage]", backend_for(url)) for name, url in URLS.items()}
-OPTIONS = [(name, option) for name, found in CLASSES.items() for option in found.url_options]
+OPTIONS = [
+    (name, option)
+    for name, found in CLASSES.items()
+    for option in found.url_options
+    if option != "replica" or name == "postgresql"  # the class's, whose other databases have none
+]
 
 
 def _value(backend: str, option: str) -> str:

@@ -23,6 +23,7 @@ except ImportError:  # pragma: no cover - a dependency of the distribution, but 
 from ._connections import Row, Session, flavour_of
 from ._engines import engine_from_url
 from ._execution import Executor
+from ._replica import Replica
 from ._rows import parameter, parameters, record_of, stamped
 from ._statements import Statements
 
@@ -33,10 +34,19 @@ _MAX_OVERFLOW = 10
 _SCAN = 500
 """Records that a query by metadata looks at in one statement."""
 
+
+def _replica_url(name: str, value: object) -> str:
+    url = config.text(name, value)
+    if config.StorageURL.parse(url).scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise ConfigurationError(f"option {name}: must be the URL of a streaming replica of PostgreSQL")
+    return url
+
+
 _OPTIONS: config.OptionChecks = {
     "timeout": config.seconds,
     "pool_size": config.positive_int,
     "max_overflow": config.count,
+    "replica": _replica_url,
 }
 
 
@@ -53,9 +63,13 @@ class DatabaseStorage(AIStorage):
             takes at least 2.
         pool_size: connections kept open, 5 by default.
         max_overflow: connections opened beyond those for a while, when all are in use; 10 by default.
+        replica: the URL of a streaming replica of this PostgreSQL, from which ``load_progress``, ``iter_progress``
+            and ``query_progress`` read; none of them shows less than was acknowledged before its call. The primary
+            reads where the replica can't, or can't yet. It gets a pool of the same size.
 
     Raises:
-        ConfigurationError: a URL that can't be read, a driver that is missing, an engine of an unknown kind.
+        ConfigurationError: a URL that can't be read, a driver that is missing, an engine of an unknown kind, a
+            replica of what is no PostgreSQL.
     """
 
     type: ClassVar[str] = "database"
@@ -70,11 +84,17 @@ class DatabaseStorage(AIStorage):
         timeout: float | None = None,
         pool_size: int | None = None,
         max_overflow: int | None = None,
+        replica: str | None = None,
     ) -> None:
         __tracebackhide__ = True  # as in from_url
         if (url is None) == (db is None):
             raise ConfigurationError("a database storage needs either a URL or an engine (db=…)")
-        options: dict[str, Any] = {"timeout": timeout, "pool_size": pool_size, "max_overflow": max_overflow}
+        options: dict[str, Any] = {
+            "timeout": timeout,
+            "pool_size": pool_size,
+            "max_overflow": max_overflow,
+            "replica": replica,
+        }
         options = {name: value for name, value in options.items() if value is not None}
         self._owned = db is None
         if url is not None:
@@ -96,14 +116,30 @@ class DatabaseStorage(AIStorage):
         self._executor = Executor(self._engine, where=where, secret=secret or "", timeout=limit)
         if self._owned and overflow:
             self._executor.keep_sessions(size)
+        self._replica: Replica | None = None
+        if "replica" in options:
+            self._open_replica(options["replica"], limit, size, overflow)
         self.capabilities = frozenset(Capability) - {Capability.EXPIRY}
+
+    def _open_replica(self, url: str, timeout: float, size: int, overflow: int) -> None:
+        __tracebackhide__ = True  # as in from_url
+        if self._engine.dialect.name != "postgresql":
+            raise ConfigurationError("option replica: is for PostgreSQL only")
+        parts = config.StorageURL.parse(url)
+        engine = engine_from_url(parts, timeout=timeout, pool_size=size, max_overflow=overflow)
+        executor = Executor(engine, where=str(parts), secret=parts.password or "", timeout=timeout)
+        if overflow:
+            executor.keep_sessions(size)
+        self._replica = Replica(executor, self._executor)
+        self._replica_engine = engine
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
         """Open the database that the URL names.
 
         Args:
-            url: ``?timeout=``, ``?pool_size=`` and ``?max_overflow=`` are options; all else is the driver's.
+            url: ``?timeout=``, ``?pool_size=``, ``?max_overflow=`` and ``?replica=`` (percent-encoded) are
+                options; all else is the driver's.
             options: the same, and ``db``, an engine that is used instead of connecting by the URL.
 
         Raises:
@@ -165,14 +201,17 @@ class DatabaseStorage(AIStorage):
             def page(session: Session, sql: Statements, given: Mapping[str, Any] = place) -> list[Row]:
                 return session.rows(sql.page, given)
 
-            rows = self._executor.run(page)
+            rows = self._read(page)
             yield from map(record_of, rows)
             if len(rows) < batch_size:
                 return
             last = rows[-1][0]
 
     def _load(self) -> list[AIProgress]:
-        return [record_of(row) for row in self._executor.run(lambda session, sql: session.rows(sql.load, {}))]
+        return [record_of(row) for row in self._read(lambda session, sql: session.rows(sql.load, {}))]
+
+    def _read(self, work: Callable[[Session, Statements], list[Row]]) -> list[Row]:
+        return (self._replica or self._executor).run(work)
 
     def _update(self, model_name: str, change: Change) -> AIProgress:
         def update(session: Session, sql: Statements) -> AIProgress:
@@ -219,7 +258,7 @@ class DatabaseStorage(AIStorage):
                 statement, {name: parameter(sql.flavour, value) for name, value in given.items()}
             )
 
-        return [record_of(row) for row in self._executor.run(select)]
+        return [record_of(row) for row in self._read(select)]
 
     def _count(self) -> int:
         return int(self._executor.run(lambda session, sql: session.rows(sql.count, {}))[0][0])
@@ -231,6 +270,9 @@ class DatabaseStorage(AIStorage):
         self._executor.run(lambda session, sql: session.rows(sql.ping, {}))
 
     def _close(self) -> None:
+        if self._replica is not None:
+            self._replica.close()
+            self._replica_engine.dispose()
         self._executor.close()
         if self._owned:
             self._engine.dispose()
