@@ -7,7 +7,7 @@
 ``console``
     each line after ``$`` is run in that directory; what stands below it must be found in what it prints, line by
     line, with ``...`` for whatever is left out. A command that installs is not run: the extras it names must exist.
-``toml``, ``ini``, ``yaml``, ``json``, ``sql``
+``toml``, ``ini``, ``yaml``, ``json``, ``bash``, ``sql``
     must be well-formed.
 ``typescript``
     is what the reader of the guide knows. The block of Python that follows says the same, and is executed.
@@ -155,6 +155,8 @@ def check_form(language: str, source: str) -> None:
         json.loads(source)
     elif language == "python":
         ast.parse(source)
+    elif language == "bash":
+        subprocess.run(["bash", "-n"], input=source, text=True, check=True, timeout=SECONDS)
     else:
         assert language in {"sql", "text", "mermaid", "typescript"}, (
             f"what does a block of {language!r} want?"
