@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -90,11 +91,7 @@ def open_storage(url: str, **options: Any) -> AIStorage:
         ConfigurationError: a URL that can't be read, an unknown scheme or option, a driver that is missing.
     """
     __tracebackhide__ = True  # pytest would print the URL, with its password
-    parts = StorageURL.parse(url)
-    backend = _class_for(parts.scheme)
-    if "cache" in options or ("cache" in parts.query and parts.scheme in backend_class("database").schemes):
-        backend = backend_class("hybrid")
-    return backend.from_url(url, **options)
+    return backend_for(url, options).from_url(url, **options)
 
 
 def backend_class(name: str) -> BackendClass:
@@ -119,14 +116,22 @@ def backend_names() -> list[str]:
     return [*_BUILT_IN, *(name for name in registered if name not in _BUILT_IN)]
 
 
-def backend_for(url: str) -> BackendClass:
+def backend_for(url: str, options: Container[str] = ()) -> BackendClass:
     """Return the class that `open_storage` gives a URL to.
+
+    Args:
+        url: where the storage is.
+        options: the names of the options beside it.
 
     Raises:
         ConfigurationError: as `open_storage` does.
     """
     __tracebackhide__ = True  # as in open_storage
-    return _class_for(StorageURL.parse(url).scheme)
+    parts = StorageURL.parse(url)
+    backend = _class_for(parts.scheme)
+    if "cache" in options or ("cache" in parts.query and parts.scheme in backend_class("database").schemes):
+        return backend_class("hybrid")
+    return backend
 
 
 def backend_of(scheme: str) -> str | None:

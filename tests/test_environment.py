@@ -120,6 +120,16 @@ def test_options_come_from_variables_and_are_checked() -> None:
     assert get_storage_config(environ).options == {"ttl": timedelta(minutes=1), "timeout": 2.5}
 
 
+def test_options_are_those_of_what_the_address_leads_to() -> None:
+    """A database with a cache in its URL is a hybrid, a cluster has no durability to demand."""
+    hybrid = "sqlite:///x.db?cache=redis%3A%2F%2Fh%2F0"
+    environ = {"AI_STORAGE_TYPE": "database", "DATABASE_URL": hybrid, "AI_STORAGE_LEASE": "2"}
+    assert get_storage_config(environ).options == {"connection_string": hybrid, "lease": 2.0}
+    cluster = "redis+cluster://h:7000"
+    environ = {"AI_STORAGE_TYPE": "redis", "REDIS_URL": cluster, "AI_STORAGE_DURABILITY": "none"}
+    assert get_storage_config(environ).options == {"redis_url": cluster}
+
+
 def test_config_shows_no_secret() -> None:
     """Not in its own repr, nor in that of its options; what it holds is whole, also after pickling."""
     config = StorageConfig(
