@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from .. import codec
-from ..errors import CorruptStorageError, OutcomeUnknownError, StorageUnavailableError
+from ..errors import OutcomeUnknownError, StorageUnavailableError
 from ..progress import AIProgress
 from . import _cache_scripts as scripts
 from ._cache_link import CacheDown, CacheLink, Command
 from ._cache_table import CacheTable, Seen
+from ._redis_records import decoded
 
 __all__ = ["Cache", "Claim", "Write"]
 
@@ -150,7 +151,7 @@ class Cache:
                 lambda process: [("GET", self._key(store, process, "value", model_name))]
             )[0]
             if value is not None:
-                return (_record(model_name, value),)
+                return (_read(model_name, value),)
             return self._claimed(store, model_name)
         return None
 
@@ -199,7 +200,7 @@ class Cache:
         while True:
             reply = self._link.exchange(claim)[0]
             if isinstance(reply, bytes):
-                return (_record(model_name, reply),)
+                return (_read(model_name, reply),)
             if reply == scripts.GRANTED:
                 return Claim(model_name, token)
             if reply == scripts.BLOCKED or time.monotonic() + pause > patience:
@@ -346,17 +347,5 @@ def _text(record: AIProgress) -> bytes:
     return f"{record.version} {created} {updated} {codec.fields_to_text(record)}".encode()
 
 
-def _record(model_name: str, value: bytes) -> AIProgress | None:
-    if value == _ABSENT:
-        return None
-    try:
-        version, created, updated, fields = value.split(b" ", 3)
-        return codec.fields_from_text(
-            fields,
-            model_name=model_name,
-            version=int(version),
-            created_at=codec.from_microseconds(int(created)),
-            updated_at=codec.from_microseconds(int(updated)),
-        )
-    except (ValueError, OverflowError) as error:
-        raise CorruptStorageError(f"model {model_name!r}: what the cache holds has no stamps") from error
+def _read(model_name: str, value: bytes) -> AIProgress | None:
+    return None if value == _ABSENT else decoded(model_name, value)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import redis
 
 from ..errors import ConfigurationError
-from ._redis_link import _packed
+from ._redis_link import packed
 from ._redis_scripts import Script
 from ._redis_settings import parsed_info
 
@@ -200,7 +200,7 @@ def _answered(line: _Line, commands: Sequence[Command]) -> list[Any]:
 
 
 def _left(line: _Line, commands: Sequence[Command]) -> list[Any]:
-    line.connection.send_packed_command([piece for command in commands for piece in _packed(command)])
+    line.connection.send_packed_command([piece for command in commands for piece in packed(command)])
     line.pending += len(commands)
     return []
 
@@ -215,7 +215,7 @@ def _by_text(command: Command) -> Command:
 
 
 def _sent(connection: Any, commands: Sequence[Command], line: _Line | None = None) -> list[Any]:
-    connection.send_packed_command([piece for command in commands for piece in _packed(command)])
+    connection.send_packed_command([piece for command in commands for piece in packed(command)])
     while line is not None and line.pending:
         line.pending -= 1
         _reply(connection)

@@ -26,7 +26,7 @@ try:
 except ImportError as missing:
     raise config.missing_extra("redis", "redis", "redis") from missing
 
-__all__ = ["Link", "Replicas", "code_of", "is_lost"]
+__all__ = ["Link", "Replicas", "code_of", "is_lost", "packed"]
 
 # Errors in the server's own words: it has read the command and did not run it. The driver derives some of
 # them from ConnectionError.
@@ -232,7 +232,7 @@ class Link:
                 limited = self._limit(connection, end)
                 sending = True
                 for command in commands:
-                    connection.send_packed_command(_packed(command))
+                    connection.send_packed_command(packed(command))
                 # Not before the last byte is the operating system's: the server runs no command that it has
                 # not got whole, so a broken connection up to here means that nothing took effect.
                 sent = True
@@ -354,7 +354,7 @@ def _has_written(reply: Any) -> bool:
     return not (isinstance(reply, bytes) and reply.startswith((CONFLICT, CORRUPT)))
 
 
-def _packed(command: tuple[Any, ...]) -> list[bytes]:
+def packed(command: tuple[Any, ...]) -> list[bytes]:
     """The command as it goes over the line.
 
     Always UTF-8, whatever encoding a client that was handed in was made for; and in half the time that the driver
