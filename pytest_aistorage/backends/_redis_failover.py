@@ -12,7 +12,7 @@ from .. import config
 from ..capabilities import Capability
 from ..errors import ConfigurationError
 from ..storage import DEFAULT_TIMEOUT
-from ._redis_link import Replicas
+from ._redis_replicas import Replicas
 from ._redis_routes import RoutedLink
 from .redis import MAX_CONNECTIONS, RedisStorage, replicas_of
 

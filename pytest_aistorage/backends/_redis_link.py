@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from .. import config
 from ..errors import (
@@ -18,6 +18,7 @@ from ..errors import (
     OutcomeUnknownError,
     StorageUnavailableError,
 )
+from ._redis_replicas import Replicas
 from ._redis_scripts import CONFLICT, CORRUPT, Script
 from ._redis_settings import contradiction, parsed_info
 
@@ -26,7 +27,7 @@ try:
 except ImportError as missing:
     raise config.missing_extra("redis", "redis", "redis") from missing
 
-__all__ = ["Link", "Replicas", "code_of", "is_lost", "packed"]
+__all__ = ["Link", "code_of", "is_lost", "packed"]
 
 # Errors in the server's own words: it has read the command and did not run it. The driver derives some of
 # them from ConnectionError.
@@ -41,33 +42,6 @@ _REFUSALS: Final = (
 # over a client that was in use before must not ask again.
 _verified: weakref.WeakKeyDictionary[Any, frozenset[Any]] = weakref.WeakKeyDictionary()
 _verified_lock = threading.Lock()
-
-
-class Replicas(NamedTuple):
-    """Who must have a write before it is acknowledged.
-
-    Attributes:
-        number: of replicas.
-        fsynced: in their append-only files, and in the master's, on the disk (WAITAOF); else in their memory (WAIT).
-    """
-
-    number: int
-    fsynced: bool
-
-    def command(self, milliseconds: int) -> tuple[Any, ...]:
-        """What waits so long for them; 0 would be forever."""
-        if self.fsynced:
-            return ("WAITAOF", 1, self.number, max(1, milliseconds))
-        return ("WAIT", self.number, max(1, milliseconds))
-
-    def missing(self, reply: Any) -> str | None:
-        """Say who did not confirm in time, by the command's reply; None if all did."""
-        if isinstance(reply, Exception):
-            return f"whether replicas have it is not known: {reply}"
-        local, number = reply if self.fsynced else (1, reply)
-        if number < self.number:
-            return f"{number} of {self.number} replicas have confirmed it in time"
-        return None if local else "it is not in the append-only file yet"
 
 
 class Link:
@@ -147,24 +121,34 @@ class Link:
         """Run a script as `run` does; return its reply, a refusal as an exception: it did not run."""
         if not self._is_verified:
             self._verify(end)
-        waiting: tuple[tuple[Any, ...], ...] = ()
-        if writing and self._replicas is not None:
-            # Less than there is, so that the answer still comes in time: a server looks ten times a second (hz).
-            left = end - time.monotonic()
-            waiting = (self._replicas.command(int(max(left / 2, left - 0.25) * 1000)),)
+        then = self._confirmation(end) if writing and self._replicas is not None else None
         known = ("EVALSHA", script.sha, keys, *arguments)
-        reply, *confirmed = self._exchange((known, *waiting), end, writing=writing)
+        reply, *confirmed = self._exchange((known,), end, writing=writing, then=then)
         if isinstance(reply, redis.exceptions.NoScriptError):
             # A restart or SCRIPT FLUSH: the server did not run it, so this is no second time.
             whole = ("EVAL", script.text, keys, *arguments)
-            reply, *confirmed = self._exchange((whole, *waiting), end, writing=writing)
-        if confirmed and _has_written(reply):
+            reply, *confirmed = self._exchange((whole,), end, writing=writing, then=then)
+        if confirmed:
             assert self._replicas is not None
             if (missing := self._replicas.missing(confirmed[0])) is not None:
                 raise OutcomeUnknownError(
                     f"{self.location()}: written, and gone if this server fails now: {missing}"
                 )
         return reply
+
+    def _confirmation(self, end: float) -> Callable[[Any], tuple[Any, ...] | None]:
+        """What is sent behind a script's reply: it waits for the replicas, if anything was written."""
+        replicas = self._replicas
+        assert replicas is not None
+
+        def command(reply: Any) -> tuple[Any, ...] | None:
+            if not _has_written(reply):
+                return None
+            # Less than there is, so that the answer still comes in time: a server looks ten times a second (hz).
+            left = end - time.monotonic()
+            return replicas.command(int(max(left / 2, left - 0.25) * 1000))
+
+        return command
 
     def answer(self, reply: Any) -> Any:
         """Return a reply; raise what a refusal means.
@@ -222,8 +206,22 @@ class Link:
         host = str(options.get("host") or getattr(self._pool, "service_name", None) or "localhost")
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options.get('port') or 6379}/{database}"
 
-    def _exchange(self, commands: tuple[tuple[Any, ...], ...], end: float, *, writing: bool) -> list[Any]:
-        """Send commands over one connection in one go; return the replies, each refusal as an exception."""
+    def _exchange(
+        self,
+        commands: tuple[tuple[Any, ...], ...],
+        end: float,
+        *,
+        writing: bool,
+        then: Callable[[Any], tuple[Any, ...] | None] | None = None,
+    ) -> list[Any]:
+        """Send commands over one connection in one go; return the replies, each refusal as an exception.
+
+        Args:
+            commands: their words.
+            end: when the time is up.
+            writing: whether a lost reply leaves the outcome unknown.
+            then: says by the first reply what else is sent over the same connection, whose reply comes last.
+        """
         again = not writing
         while True:
             connection, limited, sending, sent = None, None, False, False
@@ -236,7 +234,11 @@ class Link:
                 # Not before the last byte is the operating system's: the server runs no command that it has
                 # not got whole, so a broken connection up to here means that nothing took effect.
                 sent = True
-                return [_reply(connection) for _ in commands]
+                replies = [_reply(connection) for _ in commands]
+                if then is not None and (further := then(replies[0])) is not None:
+                    connection.send_packed_command(packed(further))
+                    replies.append(_reply(connection))
+                return replies
             except BaseException as error:
                 if connection is not None:
                     # A reply that nobody read, after an interrupt say, would be taken for the next command's.

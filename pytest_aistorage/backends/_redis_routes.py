@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from .. import config
 from ..errors import AIStorageError, OutcomeUnknownError, StorageUnavailableError
-from ._redis_link import Link, Replicas, is_lost
+from ._redis_link import Link, is_lost
 from ._redis_pool import pool_from_url
+from ._redis_replicas import Replicas
 from ._redis_scripts import Script
 
 __all__ = ["Address", "RoutedLink"]

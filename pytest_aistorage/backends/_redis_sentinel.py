@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from .. import config
 from ..errors import ConfigurationError, StorageUnavailableError
-from ._redis_link import Link, Replicas, code_of
+from ._redis_link import Link, code_of
 from ._redis_pool import pool_from_url
+from ._redis_replicas import Replicas
 from ._redis_routes import Address, RoutedLink
 
 try:

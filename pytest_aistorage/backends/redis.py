@@ -22,9 +22,10 @@ from ..errors import (
 from ..progress import AIProgress, ProgressQuery
 from ..storage import DEFAULT_TIMEOUT, AIStorage, Change
 from . import _redis_scripts as scripts
-from ._redis_link import Link, Replicas
+from ._redis_link import Link
 from ._redis_pool import pool_from_url, pool_of
 from ._redis_records import Keyspace, conflict, decoded, milliseconds, stamped_by
+from ._redis_replicas import Replicas
 from ._redis_routes import RoutedLink
 from ._redis_settings import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS
 

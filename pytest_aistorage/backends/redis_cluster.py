@@ -17,8 +17,8 @@ from ..progress import AIProgress
 from . import _redis_scripts as scripts
 from ._redis_cluster import PARTITIONS, ClusterLink, partition_of, tags
 from ._redis_failover import FailoverStorage
-from ._redis_link import Replicas
 from ._redis_records import Keyspace, milliseconds, stamped_by
+from ._redis_replicas import Replicas
 
 __all__ = ["RedisClusterStorage"]
 

@@ -9,7 +9,7 @@ from .. import config
 from ..capabilities import Capability
 from ..errors import ConfigurationError
 from ._redis_failover import FailoverStorage
-from ._redis_link import Replicas
+from ._redis_replicas import Replicas
 from ._redis_sentinel import SentinelLink
 
 __all__ = ["RedisSentinelStorage"]

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from real_redis import SECRET, Server, progress
 
 from pytest_aistorage.backends.redis import RedisStorage
 from pytest_aistorage.capabilities import Capability
 from pytest_aistorage.errors import (
     ConfigurationError,
+    OutcomeUnknownError,
+    VersionConflictError,
 )
 
 
@@ -99,3 +102,51 @@ def test_the_settings_are_asked_for_once_a_client(shared: Server, raw: Any, pref
         for _ in range(3):
             RedisStorage(redis=client, prefix=prefix).save_progress(progress())
         assert asked() == before + 1  # the call of asked() itself
+
+
+def knows_waitaof(server: Server) -> bool:
+    """Redis has it from 7.2 on."""
+    with server.client() as raw:
+        try:
+            raw.execute_command("WAITAOF", 0, 0, 1)
+        except redis.ResponseError:
+            return False
+    return True
+
+
+def test_a_save_waits_for_the_append_only_file(private: Callable[..., Server]) -> None:
+    """``wait_aof`` where the server knows WAITAOF and has such a file; else an error before anything is written."""
+    server, without = private("--appendonly", "yes", "--appendfsync", "everysec"), private()
+    with RedisStorage(f"{server.url}?wait_aof=0", timeout=60) as storage:
+        if knows_waitaof(server):
+            assert storage.save_progress(progress()).version == 1
+            assert storage.delete_progress("m") == 2
+        else:
+            with pytest.raises(ConfigurationError, match="unknown command"):
+                storage.save_progress(progress())
+    with RedisStorage(f"{without.url}?wait_aof=0") as storage:
+        with pytest.raises(ConfigurationError, match=r"appendonly|unknown command"):
+            storage.save_progress(progress())
+        with without.client() as raw:
+            assert raw.dbsize() == 0
+
+
+@pytest.mark.parametrize("option", ["wait", "wait_aof"])
+def test_replicas_that_are_not_there_leave_the_outcome_unknown(
+    private: Callable[..., Server], option: str
+) -> None:
+    """The write is there, and the error says that nobody else has it. What writes nothing waits for nobody."""
+    server = private("--appendonly", "yes", "--appendfsync", "always")
+    with RedisStorage(server.url, timeout=60) as storage:
+        storage.save_progress(progress("other"))
+    with RedisStorage(f"{server.url}?{option}=1", timeout=1) as storage:
+        if option == "wait_aof" and not knows_waitaof(server):
+            with pytest.raises(ConfigurationError, match="unknown command"):
+                storage.save_progress(progress())
+            return
+        with pytest.raises(OutcomeUnknownError, match="0 of 1 replicas"):
+            storage.save_progress(progress())
+        assert storage.get_progress("m") is not None
+        assert storage.delete_progress("nobody") is None
+        with pytest.raises(VersionConflictError):
+            storage.save_progress(progress("other"), expected_version=7)
