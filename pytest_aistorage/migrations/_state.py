@@ -106,7 +106,7 @@ def lock_out_others(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         got = connection.execute(
-            sa.text(f"SELECT GET_LOCK(CONCAT(:name, ' ', MD5(DATABASE())), {_PATIENCE})"),
+            sa.text(f"SELECT GET_LOCK(CONCAT(:name, ' ', LEFT(SHA2(DATABASE(), 256), 40)), {_PATIENCE})"),
             {"name": _LOCK_NAME},
         ).scalar_one()
         if got != 1:
@@ -118,5 +118,6 @@ def release_others(connection: sa.Connection) -> None:
     """Let the next upgrade begin, where the end of the transaction does not."""
     if connection.dialect.name not in ("postgresql", "sqlite"):
         connection.execute(
-            sa.text("SELECT RELEASE_LOCK(CONCAT(:name, ' ', MD5(DATABASE())))"), {"name": _LOCK_NAME}
+            sa.text("SELECT RELEASE_LOCK(CONCAT(:name, ' ', LEFT(SHA2(DATABASE(), 256), 40)))"),
+            {"name": _LOCK_NAME},
         )

@@ -202,7 +202,9 @@ def _hold(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text(f"SELECT pg_advisory_lock({_state._LOCK_NUMBER})"))
     else:
-        connection.execute(sa.text(f"SELECT GET_LOCK(CONCAT('{_state._LOCK_NAME} ', MD5(DATABASE())), 0)"))
+        connection.execute(
+            sa.text(f"SELECT GET_LOCK(CONCAT('{_state._LOCK_NAME} ', LEFT(SHA2(DATABASE(), 256), 40)), 0)")
+        )
 
 
 def _held_up(connection: sa.Connection) -> int:
