@@ -80,6 +80,8 @@ class HybridStorage(AIStorage):
         timeout: seconds that one exchange with the database may take, 5 by default.
         pool_size: connections to the database kept open, 5 by default.
         max_overflow: connections opened beyond those for a while; 10 by default.
+        replica: the database's, as `DatabaseStorage` has it.
+        durability: the database's, as `DatabaseStorage` has it.
 
     Raises:
         ConfigurationError: a URL or an option that can't be right, a driver that is missing. From the first use:
@@ -102,6 +104,8 @@ class HybridStorage(AIStorage):
         timeout: float | None = None,
         pool_size: int | None = None,
         max_overflow: int | None = None,
+        replica: str | None = None,
+        durability: str | None = None,
     ) -> None:
         __tracebackhide__ = True  # the URLs' passwords
         given = {"cache": cache, "lease": lease, "cache_timeout": cache_timeout}
@@ -130,7 +134,13 @@ class HybridStorage(AIStorage):
             keys = {}
             self._cache_location = "a client that was handed in"
         self._database = DatabaseStorage(
-            url, db=db, timeout=timeout, pool_size=pool_size, max_overflow=max_overflow
+            url,
+            db=db,
+            timeout=timeout,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            replica=replica,
+            durability=durability,
         )
         leased: float = options.get("lease", _LEASE)
         executor = self._database._executor
@@ -195,10 +205,13 @@ class HybridStorage(AIStorage):
     def _filled(self, claim: Claim) -> AIProgress | None:
         try:
             record = self._database._get(claim.model_name)
-            self._cache.fill(claim, record)
         except BaseException:
             self._cache.give_back(claim)
             raise
+        try:
+            self._cache.fill(claim, record)
+        except StorageUnavailableError:  # the database went away behind the answer, which is as good as ever
+            self._cache.give_back(claim)
         return record
 
     def _save(self, record: AIProgress, expected: int | None, ttl: timedelta | None) -> AIProgress:

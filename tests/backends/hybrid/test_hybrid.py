@@ -14,6 +14,7 @@ from pytest_aistorage import (
     ConfigurationError,
     HybridStorage,
     OutcomeUnknownError,
+    StorageUnavailableError,
     VersionConflictError,
     open_storage,
 )
@@ -125,6 +126,22 @@ def test_it_goes_on_without_its_cache_and_says_so(killable, private_redis_server
     private_redis_server.restart()
     while storage.degraded is not None:
         assert storage.get_progress("m").mse == 0.25
+
+
+def test_a_record_that_was_read_is_returned_though_it_can_not_be_cached(cached, monkeypatch):
+    """The database goes away between the record's reading and what has to be known for caching it."""
+    storage = cached.client(lease=LONG)
+    storage.save_progress(record(0.5))
+
+    def gone():
+        raise StorageUnavailableError("gone")
+
+    monkeypatch.setattr(storage._cache._table, "seen", gone)
+    assert storage.get_progress("m").mse == 0.5
+    monkeypatch.undo()
+    assert storage.get_progress("m").mse == 0.5
+    cached.overwrite("m", 0.25)
+    assert storage.get_progress("m").mse == 0.5  # nobody's claim stood in the way of caching it
 
 
 def test_leases_end(cached):
