@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..storage import ChangeRaised
 from ._connections import Session, flavour_of, open_session
+from ._durability import verify_durability
 from ._schema import Flavour
 from ._schema_check import check_schema
 from ._sql_errors import (
@@ -57,6 +58,7 @@ class Executor:
         self._engine = engine
         self._secret = secret
         self.timeout = timeout
+        self.verifies_durability = False
         self._prepared: Prepared | None = None
         self._resting: collections.deque[Session] = collections.deque()
         self._rests = 0
@@ -232,15 +234,24 @@ class Executor:
             prepared = self._prepare()
             with _prepared_lock:
                 prepared = _prepared_engines.setdefault(self._engine, prepared)
+        if self.verifies_durability:
+            flavour = prepared.sql.flavour
+            self._first(lambda session: verify_durability(session, flavour, self.where))
         self._prepared = prepared
         return prepared
 
     def _prepare(self) -> Prepared:
+        return self._first(
+            lambda session: Prepared(self._engine, session, flavour_of(self._engine), self.where)
+        )
+
+    def _first(self, find_out: Callable[[Session], T]) -> T:
+        """Find something out before the first operation; again while others hold a lock, as long as there is time."""
         deadline = time.monotonic() + self.timeout
         while True:
             session = self._session()
             try:
-                prepared = Prepared(self._engine, session, flavour_of(self._engine), self.where)
+                found = find_out(session)
             except Exception as error:
                 session.discard()
                 if not is_driver_error(error):
@@ -251,7 +262,7 @@ class Executor:
                     continue
                 raise self._not_connected(error) from error
             self._release(session)
-            return prepared
+            return found
 
 
 class Prepared:

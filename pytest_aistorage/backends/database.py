@@ -21,6 +21,7 @@ except ImportError:  # pragma: no cover - a dependency of the distribution, but 
     raise config.missing_extra("database", "sqlalchemy", "postgres") from None
 
 from ._connections import Row, Session, flavour_of
+from ._durability import checked_durability
 from ._engines import engine_from_url
 from ._execution import Executor
 from ._replica import Replica
@@ -47,6 +48,7 @@ _OPTIONS: config.OptionChecks = {
     "pool_size": config.positive_int,
     "max_overflow": config.count,
     "replica": _replica_url,
+    "durability": checked_durability,
 }
 
 
@@ -66,6 +68,9 @@ class DatabaseStorage(AIStorage):
         replica: the URL of a streaming replica of this PostgreSQL, from which ``load_progress``, ``iter_progress``
             and ``query_progress`` read; none of them shows less than was acknowledged before its call. The primary
             reads where the replica can't, or can't yet. It gets a pool of the same size.
+        durability: ``"verified"`` compares the server's settings with what the storage declares, before the first
+            operation, which raises `ConfigurationError` where an acknowledged write could be lost. ``"declared"``,
+            the default, takes the server to be set as it comes.
 
     Raises:
         ConfigurationError: a URL that can't be read, a driver that is missing, an engine of an unknown kind, a
@@ -85,6 +90,7 @@ class DatabaseStorage(AIStorage):
         pool_size: int | None = None,
         max_overflow: int | None = None,
         replica: str | None = None,
+        durability: str | None = None,
     ) -> None:
         __tracebackhide__ = True  # as in from_url
         if (url is None) == (db is None):
@@ -94,6 +100,7 @@ class DatabaseStorage(AIStorage):
             "pool_size": pool_size,
             "max_overflow": max_overflow,
             "replica": replica,
+            "durability": durability,
         }
         options = {name: value for name, value in options.items() if value is not None}
         self._owned = db is None
@@ -116,6 +123,7 @@ class DatabaseStorage(AIStorage):
         self._executor = Executor(self._engine, where=where, secret=secret or "", timeout=limit)
         if self._owned and overflow:
             self._executor.keep_sessions(size)
+        self._executor.verifies_durability = options.get("durability") == "verified"
         self._replica: Replica | None = None
         if "replica" in options:
             self._open_replica(options["replica"], limit, size, overflow)
@@ -138,8 +146,8 @@ class DatabaseStorage(AIStorage):
         """Open the database that the URL names.
 
         Args:
-            url: ``?timeout=``, ``?pool_size=``, ``?max_overflow=`` and ``?replica=`` (percent-encoded) are
-                options; all else is the driver's.
+            url: ``?timeout=``, ``?pool_size=``, ``?max_overflow=``, ``?durability=`` and ``?replica=``
+                (percent-encoded) are options; all else is the driver's.
             options: the same, and ``db``, an engine that is used instead of connecting by the URL.
 
         Raises:
