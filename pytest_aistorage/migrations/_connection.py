@@ -10,12 +10,11 @@ import sqlalchemy as sa
 
 from .. import config
 from ..backends._engines import engine_from_url
+from ..backends.database import DatabaseStorage
 from ..errors import StorageUnavailableError
 
 __all__ = ["connected"]
 
-# What a storage's URL may have besides what its driver knows.
-_STORAGE_OPTIONS = frozenset({"timeout", "pool_size", "max_overflow", "pool_recycle", "replica"})
 _CONNECT_TIMEOUT = "5"
 
 
@@ -33,9 +32,7 @@ def connected(url: str, timeout: float) -> Iterator[sa.Connection]:
     """
     __tracebackhide__ = True  # pytest would print the URL, with its password
     parts = config.StorageURL.parse(url)
-    parts = dataclasses.replace(
-        parts, query={k: v for k, v in parts.query.items() if k not in _STORAGE_OPTIONS}
-    )
+    parts = parts.without(*DatabaseStorage.url_options)
     if parts.scheme.startswith("postgres"):
         query = {"connect_timeout": _CONNECT_TIMEOUT, **parts.query}
         parts = dataclasses.replace(parts, query=query)

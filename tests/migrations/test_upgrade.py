@@ -291,7 +291,8 @@ def test_a_schema_that_is_newer_or_older_is_told(url: str) -> None:
 def test_a_database_without_tables_gets_them(url: str) -> None:
     """`--upgrade` serves whoever lets no application create tables; a second time it changes nothing."""
     assert command("--current", url) == (0, "no tables")
-    assert command("--upgrade", url) == (0, "no tables -> 0002 (current)")
+    with_options = f"{url}{'&' if '?' in url else '?'}timeout=9&durability=declared"
+    assert command("--upgrade", with_options) == (0, "no tables -> 0002 (current)")
     assert command("--upgrade", url) == (0, "0002 (current) -> 0002 (current)")
     assert stored(url) == {}
 
