@@ -13,6 +13,7 @@ from ._redis_link import Link, code_of
 from ._redis_pool import pool_from_url
 from ._redis_replicas import Replicas
 from ._redis_routes import Address, RoutedLink
+from ._redis_scripts import Script
 
 try:
     import redis
@@ -58,6 +59,29 @@ class SentinelLink(RoutedLink):
         self._sentinel_url = dataclasses.replace(self._node_url, username=user, password=password, path="")
         self._sentinels: dict[Address, Link] = {}
         self._master: Address | None = None
+
+    def read(self, *command: Any, deadline: float | None = None) -> Any:
+        """Send a command that changes nothing; errors as `Link.read`. What a replica answers is no answer."""
+        end = self.deadline() if deadline is None else deadline
+
+        def attempt(link: Link) -> Any:
+            reply, role = link.ask((command, ("ROLE",)), end)
+            return _of_a_master(reply, role)
+
+        return self._follow(command[1], attempt, end)
+
+    def run(
+        self, script: Script, keys: int, *arguments: Any, writing: bool = True, deadline: float | None = None
+    ) -> Any:
+        """Run a script; arguments and errors as `Link.run`. What a replica answers is no answer."""
+        end = self.deadline() if deadline is None else deadline
+
+        def attempt(link: Link) -> Any:
+            reply = link.call(script, keys, arguments, end, writing=writing)
+            # A replica refuses what writes.
+            return reply if writing else _of_a_master(reply, link.ask((("ROLE",),), end)[0])
+
+        return self._follow(arguments[0], attempt, end)
 
     def location(self) -> str:
         """Return where the sentinels are, and what they call the master; no user, no password."""
@@ -134,6 +158,15 @@ class SentinelLink(RoutedLink):
             )
             link = self._sentinels.setdefault(address, Link(pool, self._timeout, None))
         return link
+
+
+def _of_a_master(reply: Any, role: Any) -> Any:
+    """The reply, if the server was still a master behind it; else the error by which a replica refuses a write."""
+    if isinstance(reply, Exception):
+        return reply
+    if isinstance(role, Exception):
+        return role
+    return reply if role[0] in (b"master", "master") else redis.ReadOnlyError("it is a replica now")
 
 
 def _greet_a_master(connection: Any) -> None:

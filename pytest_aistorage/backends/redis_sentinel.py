@@ -19,8 +19,8 @@ class RedisSentinelStorage(FailoverStorage):
     """Records on the master that Redis Sentinels know by a name; after a failover, on its successor.
 
     Each operation is one script or one command on one server, so a batch is atomic and a listing one moment's.
-    The sentinels are asked when the master does not answer or says that it is none any more, and each new connection
-    makes sure that it leads to a master. Meanwhile operations wait; after ``timeout`` they end with
+    The sentinels are asked when the master does not answer or says that it is none any more; each new connection
+    and each read makes sure that it is one. Meanwhile operations wait; after ``timeout`` they end with
     `StorageUnavailableError`, and nothing was written. A write that was sent and whose reply was lost is never sent
     again: `OutcomeUnknownError`.
 

@@ -161,6 +161,32 @@ def test_while_a_slot_moves_reads_are_answered_and_writes_wait(
     assert cluster.owner(slot) is target
 
 
+def test_a_script_waits_for_all_keys_of_its_slot(
+    spread: RedisClusterStorage, cluster: Cluster, prefix: str
+) -> None:
+    """Not only for those of its model: it sweeps others, too, which by halves look as if never saved."""
+    expired = next(
+        name for name in (f"n{i}" for i in range(9999)) if slot_of_model(name) == slot_of_model("m")
+    )
+    spread.save_progress(progress(expired), ttl=HOUR)
+    spread.expire_now(expired)
+    spread.save_progress(progress(), ttl=HOUR)
+    slot, head = slot_of_model("m"), f"{prefix}{{{tags()[partition_of('m')]}}}:"
+    source = cluster.owner(slot)
+    target = next(node for node in cluster.masters if node is not source)
+    move = cluster.begin_to_move(slot, source, target)
+    move.some(f"{head}index", f"{head}expiring", f"{head}record:m", f"{head}version:m")
+    with (
+        RedisClusterStorage(cluster.url, prefix=prefix, timeout=0.3) as hasty,
+        pytest.raises(StorageUnavailableError),
+    ):
+        hasty.save_progress(progress(), ttl=HOUR)
+    move.rest()  # fails if the target made up a version meanwhile
+    move.finish()
+    assert spread.save_progress(progress(), ttl=HOUR).version == 2
+    assert spread.save_progress(progress(expired)).version == 3
+
+
 def test_a_slot_moves_to_and_fro_while_four_clients_write(cluster: Cluster, prefix: str) -> None:
     """No error, nothing acknowledged lost, no version twice or left out."""
     name = "m"

@@ -78,15 +78,27 @@ def test_the_successor_of_a_killed_master_is_found(watched: Watched, prefix: str
 def test_a_master_that_was_demoted_answers_nothing(watched: Watched, prefix: str) -> None:
     """A failover while all are alive: neither reads nor writes go to who is a replica now."""
     with RedisSentinelStorage(watched.url, prefix=prefix, timeout=PATIENCE) as storage:
-        storage.save_progress(progress())
+        with RedisSentinelStorage(watched.url, prefix=prefix, timeout=PATIENCE, wait=1) as careful:
+            careful.save_progress(progress())
+        assert storage.get_progress("m") is not None
         until(watched.fails_over, "the sentinel has asked the replica whether it is fit")
         until(lambda: watched.master.role() == "slave", "the master is a replica")
-        # What the old one would answer now is no answer.
-        assert storage.save_progress(progress()).version >= 1
-        with watched.replica.client() as client:
-            assert client.exists(f"{prefix}record:m")
-            client.delete(f"{prefix}record:m", f"{prefix}version:m")
-        assert storage.get_progress("m") is None
+        with watched.replica.client() as client, watched.master.client() as demoted:
+            # What it would answer is outdated, for it gets no more from the new master.
+            demoted.config_set("masterauth", "wrong")
+            demoted.execute_command("CLIENT KILL", "TYPE", "master")
+            until(
+                lambda: info(watched.master, "INFO replication")["master_link_status"] == "down",
+                "the old master is cut off",
+            )
+            (key,) = client.keys(f"{prefix}record:m")
+            client.set(key, client.get(key).replace(b"1", b"7", 1))
+            assert demoted.get(key).startswith(b"1 ")
+        found = storage.get_progress("m")
+        assert found is not None
+        assert found.version == 7
+        assert [record.version for record in storage.load_progress()] == [7]
+        assert storage.save_progress(progress()).version == 8
 
 
 def test_a_stopped_master_leaves_the_outcome_unknown(watched: Watched, prefix: str) -> None:
