@@ -83,7 +83,7 @@ def test_production_is_hybrid(urls: dict[str, str], monkeypatch: pytest.MonkeyPa
         "AI_STORAGE_POOL_SIZE": "2",
         "AI_STORAGE_PREFIX": "imf:",
         "AI_STORAGE_LEASE": "0.5",
-        "AI_STORAGE_DURABILITY": "append-only",  # a Redis storage's, which a cache does not need
+        "AI_STORAGE_MAX_CONNECTIONS": "7",  # a Redis storage's, which a cache does not need
     }
     variables = {"NODE_ENV": "production", **urls, **further}
     expected = {"connection_string": urls["DATABASE_URL"], "redis_url": urls["REDIS_URL"]}
