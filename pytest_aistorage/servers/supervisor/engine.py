@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .child import Child, adopt_orphans, release_shared_memory
 from .files import copy_tree, make_base, remove_tree, sweep, write_private
-from .tree import SIGCONT, SIGKILL, descendants, freeze, signal_all, started_at
+from .tree import SIGCONT, SIGKILL, descendants, freeze, signal_all, started_at, wait_stopped
 from .trouble import FailedError, NotReadyError
 
 if TYPE_CHECKING:
@@ -153,10 +153,12 @@ class ProcessEngine:
         self._launch(self._plan["argv"], first=False)
 
     def pause(self) -> None:
-        """SIGSTOP to the server and all its processes."""
+        """SIGSTOP to the server and all its processes; returns when each thread of them stands still."""
         if sys.platform == "win32":
             raise FailedError("a process can't be paused on Windows")
         self._frozen = freeze(self._running().pid)
+        if not wait_stopped(self._frozen, self._plan["timeout"]):
+            raise FailedError(f"the server did not stand still within {self._plan['timeout']:g} s")
 
     def resume(self) -> None:
         """SIGCONT to all that was paused."""

@@ -14,6 +14,7 @@ __all__ = [
     "kill_working_in",
     "signal_all",
     "started_at",
+    "wait_stopped",
 ]
 
 # By number: importing `signal` builds enumerations, which takes milliseconds.
@@ -41,8 +42,12 @@ def _ps(*arguments: str) -> str:
     return subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False).stdout
 
 
-def _stat_fields(pid: int) -> list[str]:
-    """What follows the command's name in ``/proc/<pid>/stat``: the state, the parent, …; empty when gone."""
+def _stat_fields(pid: int | str) -> list[str]:
+    """What follows the command's name in ``/proc/<pid>/stat``: the state, the parent, …; empty when gone.
+
+    Args:
+        pid: or ``"<pid>/task/<tid>"``, of one thread.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().decode("ascii", "replace").rpartition(")")[2].split()
@@ -99,6 +104,31 @@ def freeze(pid: int) -> list[int]:
         frozen.extend(fresh)
         fresh = [child for child in descendants(pid) if child not in frozen]
     return frozen
+
+
+def wait_stopped(pids: list[int], timeout: float) -> bool:
+    """Wait, at most `timeout` seconds, until every thread of processes that were sent SIGSTOP stands still.
+
+    The signal is taken by one of a process's threads, which stops the others: until that one has its turn, a server
+    goes on answering.
+    """
+    deadline = time.monotonic() + timeout
+    while not all(_is_stopped(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def _is_stopped(pid: int) -> bool:
+    if sys.platform != "linux":
+        return _ps("-o", "state=", "-p", str(pid)).strip()[:1] in ("T", "Z", "")
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return True
+    states = (_stat_fields(f"{pid}/task/{task}") for task in tasks)
+    return all(not fields or fields[0] in "TtZX" for fields in states)
 
 
 def kill_recorded(path: str) -> None:

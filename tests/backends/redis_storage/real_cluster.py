@@ -244,6 +244,8 @@ class Sentinel(Node):
             f"port {self.port}\nbind 127.0.0.1\nprotected-mode no\nunixsocket {self.socket}\n"
             f"sentinel monitor training 127.0.0.1 {self._watched.port} 1\n"
             "sentinel down-after-milliseconds training 60000\n"
+            # It waits twice that long before it tries again, where it did not find the replica fit at first.
+            "sentinel failover-timeout training 3000\n"
         )
         self._command = [self._command[0], str(path), "--sentinel"]
         super().start()
