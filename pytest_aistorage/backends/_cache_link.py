@@ -13,9 +13,9 @@ from typing import Any, Final
 import redis
 
 from ..errors import ConfigurationError
-from ._redis_link import packed
+from ._redis_link import packed, reply_of, without_password
 from ._redis_scripts import Script
-from ._redis_settings import parsed_info
+from ._redis_settings import parsed_info, product
 
 __all__ = ["CacheDown", "CacheLink", "Command"]
 
@@ -93,10 +93,7 @@ class CacheLink:
         Raises:
             CacheDown: nothing does.
         """
-        said = parsed_info(self.exchange(lambda process: [("INFO", "server")])[0])
-        if (version := said.get("valkey_version")) is not None:
-            return f"Valkey {version}"
-        return f"Redis {said.get('redis_version', '(of a version that it does not tell)')}"
+        return product(parsed_info(self.exchange(lambda process: [("INFO", "server")])[0]))
 
     def close(self) -> None:
         """Give all connections back to the pool, closed."""
@@ -164,9 +161,7 @@ class CacheLink:
         with self._lock:
             self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
             self._closed_until = time.monotonic() + self._pause
-            password = self._pool.connection_kwargs.get("password")
-            said = str(error) or type(error).__name__
-            self.trouble = said.replace(password, "***") if isinstance(password, str) and password else said
+            self.trouble = without_password(str(error) or type(error).__name__, self._pool)
 
     def _process_of(self, connection: Any) -> str:
         """The name of the process at the other end, which a connection does not outlive."""
@@ -218,12 +213,5 @@ def _sent(connection: Any, commands: Sequence[Command], line: _Line | None = Non
     connection.send_packed_command([piece for command in commands for piece in packed(command)])
     while line is not None and line.pending:
         line.pending -= 1
-        _reply(connection)
-    return [_reply(connection) for _ in commands]
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response(disable_decoding=True)
-    except redis.ResponseError as refusal:
-        return refusal
+        reply_of(connection)
+    return [reply_of(connection) for _ in commands]

@@ -17,10 +17,9 @@ back from its own disk lies under another name, and is never read.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
-from ._redis_scripts import Script
+from ._redis_scripts import script
 
 __all__ = ["BLOCK", "BLOCKED", "BUSY", "CLAIM", "FILL", "GRANTED"]
 
@@ -34,17 +33,12 @@ GRANTED: Final = 2
 """Read the database and fill."""
 
 
-def _script(text: str) -> Script:
-    text = text.strip()
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
 _NOW: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 """
 
-CLAIM: Final = _script(
+CLAIM: Final = script(
     _NOW
     + """
 local value = redis.call('GET', KEYS[1])
@@ -59,7 +53,7 @@ return 1
 """Keys: value, fill, block, epoch. Arguments: the client's token, the lease, how long to remember the epoch (both
 milliseconds). Returns the value, or one of the numbers above."""
 
-FILL: Final = _script(
+FILL: Final = script(
     _NOW
     + """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
@@ -74,7 +68,7 @@ return 1
 """Keys: value, fill, epoch. Arguments: the token, the value (empty: give the claim back), the longest span of a write
 (milliseconds). Returns 1 if the value was filled."""
 
-BLOCK: Final = _script(
+BLOCK: Final = script(
     _NOW
     + """
 for first = 1, #KEYS, 3 do

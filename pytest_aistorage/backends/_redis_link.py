@@ -27,7 +27,7 @@ try:
 except ImportError as missing:
     raise config.missing_extra("redis", "redis", "redis") from missing
 
-__all__ = ["Link", "code_of", "is_lost", "packed"]
+__all__ = ["Link", "code_of", "is_lost", "packed", "reply_of", "without_password"]
 
 # Errors in the server's own words: it has read the command and did not run it. The driver derives some of
 # them from ConnectionError.
@@ -185,7 +185,7 @@ class Link:
         """
         if not isinstance(error, (redis.RedisError, OSError)):
             return None
-        said = f"{self.location()}: {self._without_password(str(error) or type(error).__name__)}"
+        said = f"{self.location()}: {without_password(str(error) or type(error).__name__, self._pool)}"
         if "WRONGTYPE" in said:
             return CorruptStorageError(said)
         if code_of(error) in ("MOVED", "ASK", "CROSSSLOT"):
@@ -234,10 +234,10 @@ class Link:
                 # Not before the last byte is the operating system's: the server runs no command that it has
                 # not got whole, so a broken connection up to here means that nothing took effect.
                 sent = True
-                replies = [_reply(connection) for _ in commands]
+                replies = [reply_of(connection) for _ in commands]
                 if then is not None and (further := then(replies[0])) is not None:
                     connection.send_packed_command(packed(further))
-                    replies.append(_reply(connection))
+                    replies.append(reply_of(connection))
                 return replies
             except BaseException as error:
                 if connection is not None:
@@ -283,11 +283,7 @@ class Link:
     def _cause(self, error: Exception) -> Exception | None:
         """The error to chain; None if its text shows the password, as by a server that does not know AUTH."""
         text = str(error)
-        return error if self._without_password(text) == text else None
-
-    def _without_password(self, text: str) -> str:
-        password = self._pool.connection_kwargs.get("password")
-        return text.replace(password, "***") if isinstance(password, str) and password else text
+        return error if without_password(text, self._pool) == text else None
 
     # -- what the server's settings say ---------------------------------------------------------------------
 
@@ -369,8 +365,15 @@ def packed(command: tuple[Any, ...]) -> list[bytes]:
     return [b"".join(parts)]
 
 
-def _reply(connection: Any) -> Any:
+def reply_of(connection: Any) -> Any:
+    """Return the next reply on a connection, undecoded; a refusal as the exception."""
     try:
         return connection.read_response(disable_decoding=True)
     except redis.ResponseError as refusal:
         return refusal
+
+
+def without_password(text: str, pool: Any) -> str:
+    """Return a text in which the password of a pool's connections does not stand."""
+    password = pool.connection_kwargs.get("password")
+    return text.replace(password, "***") if isinstance(password, str) and password else text

@@ -27,7 +27,19 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-__all__ = ["BATCH", "CONFLICT", "CORRUPT", "COUNT", "DELETE", "EXPIRE", "KEEP_TTL", "PAGE", "SAVE", "Script"]
+__all__ = [
+    "BATCH",
+    "CONFLICT",
+    "CORRUPT",
+    "COUNT",
+    "DELETE",
+    "EXPIRE",
+    "KEEP_TTL",
+    "PAGE",
+    "SAVE",
+    "Script",
+    "script",
+]
 
 CONFLICT: Final = b"!"
 """Begins the reply of a script that met another version; the version follows, 0 for no record."""
@@ -46,7 +58,8 @@ class Script(NamedTuple):
     sha: str
 
 
-def _script(*parts: str) -> Script:
+def script(*parts: str) -> Script:
+    """Make a script out of its parts."""
     text = "\n".join(part.strip() for part in parts)
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
@@ -131,7 +144,7 @@ local function sweep(index, expiring, records, versions, most)
 end
 """
 
-SAVE: Final = _script(
+SAVE: Final = script(
     """
 -- KEYS: record, version, index, expiring.
 -- ARGV: name, fields, expected version or '', time to live in ms, '' or KEEP.
@@ -161,7 +174,7 @@ return stamps
 """,
 )
 
-BATCH: Final = _script(
+BATCH: Final = script(
     """
 -- KEYS: index, expiring.
 -- ARGV: prefix of records, prefix of versions, time to live in ms or '', then name, fields, name, fields, ...
@@ -190,7 +203,7 @@ return table.concat(stamps, ' ')
 """,
 )
 
-DELETE: Final = _script(
+DELETE: Final = script(
     """
 -- KEYS: record, version, index, expiring. ARGV: name, expected version or ''.
 -- Returns the version that the delete took, nil where there was nothing, '!actual' or '?key'.
@@ -213,7 +226,7 @@ return taken
 """,
 )
 
-EXPIRE: Final = _script(
+EXPIRE: Final = script(
     """
 -- KEYS: record, expiring. ARGV: name. Returns whether there was a record.
 -- The version stays as it is: an expiry takes one at the next mutation.
@@ -227,7 +240,7 @@ return 1
 """,
 )
 
-PAGE: Final = _script(
+PAGE: Final = script(
     """
 -- KEYS: index. ARGV: prefix of records, least and greatest name as ZRANGEBYLEX takes them, how many or -1.
 -- Returns how many names it met, the last of them, then strings of 'name NUL value NUL ...': a client parses
@@ -254,7 +267,7 @@ return reply
 """,
 )
 
-COUNT: Final = _script(
+COUNT: Final = script(
     """
 -- KEYS: index, expiring. ARGV: prefix of records. What can't expire is counted without looking at it.
 local count = redis.call('ZCARD', KEYS[1]) - redis.call('ZCARD', KEYS[2])

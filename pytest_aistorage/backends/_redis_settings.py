@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["APPEND_ONLY", "DURABILITIES", "FSYNC_ALWAYS", "contradiction", "parsed_info"]
+__all__ = ["APPEND_ONLY", "DURABILITIES", "FSYNC_ALWAYS", "contradiction", "parsed_info", "product"]
 
 APPEND_ONLY: Final = "append-only"
 FSYNC_ALWAYS: Final = "appendfsync-always"
@@ -18,6 +18,18 @@ def parsed_info(reply: Any) -> dict[str, str]:
         return {}
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
     return {name: value for name, _, value in (line.partition(":") for line in text.splitlines()) if value}
+
+
+def product(said: Mapping[str, str]) -> str:
+    """Return what a server calls itself, with its version.
+
+    Args:
+        said: the lines of its reply to INFO, as `parsed_info` gives them.
+    """
+    # Valkey also says which Redis it is compatible with.
+    if (version := said.get("valkey_version")) is not None:
+        return f"Valkey {version}"
+    return f"Redis {said.get('redis_version', '(of a version that it does not tell)')}"
 
 
 def contradiction(durability: str, info: Any, *settings: Any) -> str | None:

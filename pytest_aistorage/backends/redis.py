@@ -27,7 +27,7 @@ from ._redis_pool import pool_from_url, pool_of
 from ._redis_records import Keyspace, conflict, decoded, milliseconds, stamped_by
 from ._redis_replicas import Replicas
 from ._redis_routes import RoutedLink
-from ._redis_settings import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS
+from ._redis_settings import APPEND_ONLY, DURABILITIES, FSYNC_ALWAYS, product
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -301,11 +301,7 @@ class RedisStorage(AIStorage):
         return f"{where}{'&' if '?' in where else '?'}prefix={quote(self._prefix, safe=':')}"
 
     def _server(self) -> str:
-        said = self._link.info()
-        # Valkey also says which Redis it is compatible with.
-        if (version := said.get("valkey_version")) is not None:
-            return f"Valkey {version}"
-        return f"Redis {said.get('redis_version', '(of a version that it does not tell)')}"
+        return product(self._link.info())
 
     def _translate(self, error: Exception, *, writing: bool) -> AIStorageError | None:
         return self._link.translate(error, writing=writing)
