@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from .. import codec
@@ -36,14 +36,12 @@ _DRIFT: Final = 1.05
 """How much longer than a lease its end is waited for: the cache's clock may be slower than ours."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
     """The right of one client to fill one value, once."""
 
-    __slots__ = ("model_name", "token")
-
-    def __init__(self, model_name: str, token: str) -> None:
-        self.model_name = model_name
-        self.token = token
+    model_name: str
+    token: str
 
 
 class Write:
@@ -54,8 +52,6 @@ class Write:
         self._model_names = model_names
         self._token = secrets.token_hex(8)
         self._renew_from = 0.0
-        self.is_known = False
-        """Whether it ended so that nothing of it can still take effect."""
 
     def announce(self) -> None:
         """See to it that no value of these models is read from the cache, and none filled, until the write ends.
@@ -85,7 +81,7 @@ class Write:
         return True
 
     def end(self) -> None:
-        """Let the models be cached again."""
+        """Let the models be cached again. A write of unknown outcome is not ended: its span is."""
         self._cache.unblock(self._model_names, self._token)
 
 
@@ -94,7 +90,7 @@ class Cache:
 
     What holds: when the database commits a write of a model, no value of it can be read from the cache, and none
     that was read before can appear there later. So a value that is read is what the database holds at that moment.
-    A write is announced first (`announcing`), which removes the value, and keeps others from filling one until it
+    A write is announced first (`Write`), which removes the value, and keeps others from filling one until it
     ends. Who can't announce makes a mark in the database, which keeps everybody from filling, and waits one lease.
     The method is that of Gray and Cheriton (Leases, 1989) with the lease-get of memcached at Facebook (Nishtala and
     others, 2013) against fills that come late.
@@ -209,21 +205,6 @@ class Cache:
             pause *= 2
 
     # -- writing --------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def announcing(self, model_names: Sequence[str]) -> Iterator[Write]:
-        """Announce a write for the length of a ``with`` block. A write of unknown outcome stays announced.
-
-        Raises:
-            StorageUnavailableError: neither the cache nor the database answers; nothing was written.
-        """
-        write = Write(self, model_names)
-        write.announce()
-        try:
-            yield write
-        finally:
-            if write.is_known:
-                write.end()
 
     def block(self, model_names: Sequence[str], token: str) -> bool:
         """Announce a write of these models in the cache.

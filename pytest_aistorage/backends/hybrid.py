@@ -236,15 +236,17 @@ class HybridStorage(AIStorage):
 
     @contextlib.contextmanager
     def _writing(self, model_names: Sequence[str]) -> Iterator[Write]:
-        with self._cache.announcing(model_names) as write:
-            try:
-                yield write
-            except OutcomeUnknownError:
-                raise
-            except (AIStorageError, ChangeRaised, _Late):
-                write.is_known = True
-                raise
-            write.is_known = True
+        """Announce a write for the length of a ``with`` block; one of unknown outcome stays announced."""
+        write = Write(self._cache, model_names)
+        write.announce()
+        try:
+            yield write
+        except OutcomeUnknownError:
+            raise
+        except (AIStorageError, ChangeRaised):  # nothing of it can still take effect
+            write.end()
+            raise
+        write.end()
 
     def _iter(self, batch_size: int) -> Iterator[AIProgress]:
         return self._database._iter(batch_size)
