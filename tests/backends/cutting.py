@@ -83,68 +83,104 @@ class CuttingRelay:
         self.heal()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join(30)  # it may begin some more
         self._listener.close()
-        for end in list(self._sockets):
+        for end in self._sockets:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-        for thread in list(self._threads):
+        for thread in self._threads:
             thread.join(30)
             assert not thread.is_alive()
-        for end in self._sockets:
-            end.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
-                self._sockets.append(client)
                 self._flowing.wait()
                 try:
                     server = socket.create_connection(self._target, 30)
                 except OSError:
-                    _reset(client)
+                    _reset_when_closed(client)
+                    client.close()
                     continue
-                self._sockets.append(server)
+                server.settimeout(None)
                 for end in (client, server):
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._sockets += [client, server]
+                link = _Link(client, server)
                 for source, receiver in ((client, server), (server, client)):
-                    self._threads.append(threading.Thread(target=self._carry, args=(source, receiver)))
-                    self._threads[-1].start()
+                    self._threads.append(threading.Thread(target=self._carry, args=(link, source, receiver)))
+                for thread in self._threads[-2:]:
+                    thread.start()
 
-    def _carry(self, source: socket.socket, receiver: socket.socket) -> None:
+    def _carry(self, link: _Link, source: socket.socket, receiver: socket.socket) -> None:
         try:
-            while data := source.recv(1 << 20):
-                self._flowing.wait()
-                with self._lock:
-                    number, self.passed = self.passed, self.passed + 1
-                    action = self._action if number == self._at else None
-                    if action in ("silence", "silence after"):
-                        self._flowing.clear()
-                if action == "silence":
-                    self._flowing.wait()
-                if action in ("reset", "reset in the middle"):
-                    if action == "reset in the middle":
-                        receiver.sendall(data[: len(data) // 2])
-                    _reset(source)
-                    _reset(receiver)
-                    return
-                if action == "answer":
-                    receiver.sendall(self._answer)
-                    receiver.shutdown(socket.SHUT_RDWR)
-                    source.shutdown(socket.SHUT_RDWR)
-                    return
-                receiver.sendall(data)
-                if action == "call":
-                    self._called()
-            self._flowing.wait()
-            receiver.shutdown(socket.SHUT_WR)
+            self._deliver(link, source, receiver)
         except OSError:
-            _reset(source)
-            _reset(receiver)
+            link.reset()
+        finally:
+            link.leave()
+
+    def _deliver(self, link: _Link, source: socket.socket, receiver: socket.socket) -> None:
+        while data := source.recv(1 << 20):
+            self._flowing.wait()
+            with self._lock:
+                number, self.passed = self.passed, self.passed + 1
+                action = self._action if number == self._at else None
+                if action in ("silence", "silence after"):
+                    self._flowing.clear()
+            if action == "silence":
+                self._flowing.wait()
+            if action in ("reset", "reset in the middle"):
+                if action == "reset in the middle":
+                    receiver.sendall(data[: len(data) // 2])
+                link.reset()
+                return
+            if action == "answer":
+                receiver.sendall(self._answer)
+                receiver.shutdown(socket.SHUT_RDWR)
+                source.shutdown(socket.SHUT_RDWR)
+                return
+            receiver.sendall(data)
+            if action == "call":
+                self._called()
+        self._flowing.wait()
+        if not link.is_reset:
+            receiver.shutdown(socket.SHUT_WR)
 
 
-def _reset(end: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        end.shutdown(socket.SHUT_RD)  # wakes the thread that reads
-    end.close()
+class _Link:
+    """A client's connection and the one to the server: each is read by one thread, and closed by the last to leave.
+
+    A thread that waits for a socket which another one closes may go on to wait for a new one that has been given the
+    same number, and keeps the old one from being reset as long.
+
+    Attributes:
+        is_reset: both ends get a RST when it is closed.
+    """
+
+    def __init__(self, *ends: socket.socket) -> None:
+        self._ends = ends
+        self._users = len(ends)
+        self._lock = threading.Lock()
+        self.is_reset = False
+
+    def reset(self) -> None:
+        """Have both threads leave."""
+        self.is_reset = True
+        for end in self._ends:
+            with contextlib.suppress(OSError):  # the other side was faster
+                _reset_when_closed(end)
+                end.shutdown(socket.SHUT_RD)  # wakes the thread that reads
+
+    def leave(self) -> None:
+        """One thread uses it no more."""
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                for end in self._ends:
+                    end.close()
+
+
+def _reset_when_closed(end: socket.socket) -> None:
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
