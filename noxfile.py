@@ -29,7 +29,7 @@ def prove(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure: isolation beside the peers, operations beside the raw drivers, growth, start-up."""
-    session.install("-e", ".[bench]")
+    session.install("-e", ".[dev-bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -4,61 +4,23 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import platform
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from .figures import Column, Report, Row
+from pytest_aistorage.bench import MEASURED
+from pytest_aistorage.bench.as_text import table_of
+from pytest_aistorage.bench.figures import Report
+from pytest_aistorage.bench.machine import Machine
+from pytest_aistorage.bench.settings import BACKENDS
+from pytest_aistorage.bench.stores import Stores
+
 from .page import write_figures
-from .settings import BACKENDS, Settings
-from .stores import Stores
+from .settings import DevelopersSettings
 
-NAMES = ("operations", "growth", "table", "isolation", "startup", "checker")
-
-
-def shown(report: Report) -> Table:
-    """Return the table of a report; a goal stands beside its figure."""
-    table = Table(title=report.title, title_justify="left")
-    for label in report.labels:
-        table.add_column(label)
-    for column in report.columns:
-        table.add_column(f"{column.name} ({column.unit})", justify="right")
-    before: str | None = None
-    for row in report.rows:
-        if before not in (None, row.labels[0]):
-            table.add_section()
-        before = row.labels[0]
-        table.add_row(*map(escape, row.labels), *(_cell(row, column) for column in report.columns))
-    return table
-
-
-def _cell(row: Row, column: Column) -> str:
-    figure, goal = row.figures.get(column.name), row.goals.get(column.name)
-    text = "–" if figure is None else f"{figure:.{column.digits}f}"
-    if goal is None:
-        return text
-    colour = "red" if column.name in row.missed else "green"
-    return f"[{colour}]{text} (≤ {goal.most:g})[/{colour}]"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "load": [round(one, 2) for one in load],
-        "measured": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-    }
+NAMES = (*MEASURED, "isolation", "startup", "checker")
 
 
 @click.command()
@@ -78,9 +40,10 @@ def machine() -> dict[str, Any]:
 )
 @click.option(
     "--docs",
-    "page",
-    type=click.Path(exists=True, path_type=Path),
-    help="Write the figures into docs/benchmarks.md.",
+    "pages",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Write the figures into this page, where it has a place for them; repeatable.",
 )
 def main(
     names: tuple[str, ...],
@@ -89,44 +52,50 @@ def main(
     servers: str,
     porcupine: Path | None,
     json_path: Path | None,
-    page: Path | None,
+    pages: tuple[Path, ...],
 ) -> None:
-    """Measure what NAMEs say (all, if none is given): operations, growth, table, isolation, startup,
-    checker.
+    """Measure what NAMEs say (all, if none is given): table, hybrid, peers, operations, growth, isolation,
+    startup, checker.
 
     The exit status is 1 if a goal is missed.
     """
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    aside = Console(stderr=True, highlight=False, markup=False)
     reports: list[Report] = []
-    before = machine()
-    console.print(", ".join(f"{name} {value}" for name, value in before.items()), highlight=False)
+    before = Machine.now()
     with Stores(tuple(servers.split(","))) as stores:
-        settings = Settings(stores=stores, quick=quick, backends=backends or BACKENDS, porcupine=porcupine)
+        settings = DevelopersSettings(
+            stores=stores,
+            say=lambda what: aside.print(f"{what} …", style="dim"),
+            quick=quick,
+            backends=backends or BACKENDS,
+            porcupine=porcupine,
+        )
         for name in names or NAMES:
-            report: Report = importlib.import_module(f"{__package__}.{name}").run(settings)
-            console.print(shown(report), highlight=False)
+            place = "pytest_aistorage.bench" if name in MEASURED else __package__
+            report: Report = importlib.import_module(f"{place}.{name}").run(settings)
+            console.print(table_of(report))
             for line in (*report.servers, *report.unmeasured, *report.method):
-                console.print(f"  {escape(line)}", highlight=False)
+                console.print(f"  {line}")
             console.print()
             reports.append(report)
-    after = machine()
-    busy = max([*before["load"][:1], *after["load"][:1]], default=0.0)
-    if busy > (os.cpu_count() or 1):
-        warning = f"the machine had other work (load {busy:g}): measure again when it is quiet"
-        console.print(f"[yellow]{warning}[/yellow]", highlight=False)
+    after = Machine.now()
+    console.print(before.line(after))
+    if (warning := before.busy(after)) is not None:
+        console.print(warning, style="yellow")
     missed = [line for report in reports for line in report.missed]
     if json_path is not None:
         document = {
-            "machine": before,
-            "load afterwards": after["load"],
+            "machine": before.document(),
+            "load afterwards": after.load,
             "quick": quick,
             "reports": [report.document() for report in reports],
         }
         json_path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    if page is not None:
-        write_figures(page, reports, {**before, "load afterwards": next(iter(after["load"]), 0.0)})
+    if pages:
+        write_figures(pages, reports, before.line(after))
     for line in missed:
-        console.print(f"[red]missed[/red] {line}", highlight=False)
+        console.print(f"missed {line}", style="red")
     sys.exit(bool(missed))
 
 

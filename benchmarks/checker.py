@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from pytest_aistorage.bench.figures import Column, Goal, Report, Row
 from pytest_aistorage.races import History, Operation, check_linearizable
 
-from .figures import Column, Goal, Report, Row
-from .settings import Settings
+from .settings import DevelopersSettings
 
 __all__ = ["CASES", "SECONDS", "Case", "generated", "run"]
 
@@ -70,7 +70,7 @@ CASES = (
 """One of each tier, with few and with many clients a key."""
 
 
-def run(settings: Settings) -> Report:
+def run(settings: DevelopersSettings) -> Report:
     """Measure the checker, beside Porcupine if its source is given."""
     report = Report(
         name="checker",
@@ -105,7 +105,7 @@ def run(settings: Settings) -> Report:
     return report
 
 
-def _measured(settings: Settings, case: Case, peer: Path | None, place: Path) -> Row:
+def _measured(settings: DevelopersSettings, case: Case, peer: Path | None, place: Path) -> Row:
     operations = case.operations // 10 if settings.quick else case.operations
     history = generated(case.clients, case.keys, operations, versions=case.versions, fault=case.fault)
     path = place / "history.jsonl"

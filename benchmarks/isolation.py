@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from pytest_aistorage import ServerUnavailableError
+from pytest_aistorage.bench.figures import Column, Goal, Report, Row
+from pytest_aistorage.bench.settings import Settings
 
 from .environments import installed
-from .figures import Column, Goal, Report, Row
 from .isolation_tests import WAYS, Way, write_tests
-from .settings import Settings
 
 __all__ = ["GOALS", "run"]
 
@@ -61,7 +61,7 @@ def run(settings: Settings) -> Report:
                 report.unmeasured.append(str(error))
                 continue
             urls[backend] = store.url
-            report.servers.append(f"{backend}: {store.server}; {store.durability}")
+            report.servers.append(f"{backend}: {store.server}; {store.promise.settings}")
     ways = [way for way in WAYS if not way.backend or way.backend in urls]
     for name in ("pytest-postgresql", "pytest-redis"):
         if not installed(name):

@@ -1,46 +1,54 @@
-"""The figures of the documentation's page: written by a run, never by hand."""
+"""Figures, written into the pages that show them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from .figures import Column, Report, Row
+from pytest_aistorage.bench.figures import Column, Report, Row
 
 __all__ = ["write_figures"]
 
 
-def write_figures(page: Path, reports: Sequence[Report], machine: Mapping[str, Any]) -> None:
+def write_figures(pages: Sequence[Path], reports: Sequence[Report], machine: str) -> None:
     """Replace the figures of the benchmarks that were run; those of the others stay.
 
     Args:
-        page: with a pair of comments ``<!-- figures of NAME -->`` and ``<!-- end of NAME -->`` for each benchmark.
+        pages: each with a pair of comments ``<!-- figures of NAME -->`` and ``<!-- end of NAME -->`` for each
+            benchmark that it shows.
         reports: what was measured.
-        machine: where and when.
+        machine: where and when, in one line.
 
     Raises:
-        ValueError: the page has no such comments.
+        ValueError: no page has such comments for one of them.
     """
-    text = page.read_text("utf-8")
+    texts = {page: page.read_text("utf-8") for page in pages}
     for report in reports:
         begin, end = f"<!-- figures of {report.name} -->", f"<!-- end of {report.name} -->"
-        before, found, rest = text.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not (found and found_end):
-            raise ValueError(f"{page} has no {begin} with {end} behind it")
-        text = f"{before}{begin}\n{_section(report, machine)}\n{end}{after}"
-    page.write_text(text, "utf-8")
+        found = False
+        for page, text in texts.items():
+            before, begins, rest = text.partition(begin)
+            _, ends, after = rest.partition(end)
+            if begins and ends:
+                texts[page] = f"{before}{begin}\n{_section(report, machine)}\n{end}{after}"
+                found = True
+        if not found:
+            raise ValueError(f"{', '.join(map(str, pages))}: no {begin} with {end} behind it")
+    for page, text in texts.items():
+        page.write_text(text, "utf-8")
 
 
-def _section(report: Report, machine: Mapping[str, Any]) -> str:
-    headings = [*report.labels, *(f"{column.name} ({column.unit})" for column in report.columns)]
+def _section(report: Report, machine: str) -> str:
+    headings = [
+        *report.labels,
+        *(f"{column.name} ({column.unit})" if column.unit else column.name for column in report.columns),
+    ]
+    rules = "".join(" ---: |" if column.unit else " --- |" for column in report.columns)
     lines = [
-        f"Measured {machine['measured']}: {machine['system']}, {machine['cpus']} processors, "
-        f"Python {machine['python']}, load {machine['load'][0]:g} before and {machine['load afterwards']:g} after.",
+        f"Measured {machine}.",
         "",
         f"| {' | '.join(headings)} |",
-        f"|{' --- |' * len(report.labels)}{' ---: |' * len(report.columns)}",
+        f"|{' --- |' * len(report.labels)}{rules}",
     ]
     for row in report.rows:
         cells = [*row.labels, *(_cell(row, column) for column in report.columns)]
@@ -49,14 +57,7 @@ def _section(report: Report, machine: Mapping[str, Any]) -> str:
 
 
 def _cell(row: Row, column: Column) -> str:
-    figure, goal = row.figures.get(column.name), row.goals.get(column.name)
-    if figure is None:
-        return "–"
-    text = f"{figure:.{column.digits}f}"
+    text, goal = row.text(column), row.goals.get(column.name)
     if goal is None:
         return text
-    return (
-        f"**{text}** (goal missed: ≤ {goal.most:g})"
-        if column.name in row.missed
-        else f"{text} (≤ {goal.most:g})"
-    )
+    return f"**{text}** (goal missed: {goal})" if column.name in row.missed else f"{text} ({goal})"

@@ -1,42 +1,21 @@
-"""How much is measured, and where."""
+"""How much is measured, and where: what only developers can set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from pytest_aistorage.bench.settings import Settings
 
-from .stores import Stores
-
-__all__ = ["BACKENDS", "Settings"]
-
-BACKENDS = ("postgres", "redis", "sqlite", "mysql", "memory", "file")
-"""All that can be measured, in the order of the tables."""
+__all__ = ["DevelopersSettings"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Settings:
+class DevelopersSettings(Settings):
     """What every benchmark gets.
 
     Attributes:
-        stores: gives out stores and servers.
-        quick: fewer rounds, fewer models: to see whether it works, not how fast it is.
-        backends: which of `BACKENDS` to measure.
         porcupine: a checkout of Porcupine's source, to measure the checker beside; None: there is none.
-        console: for a word on what is being done.
     """
 
-    stores: Stores
-    quick: bool = False
-    backends: tuple[str, ...] = BACKENDS
     porcupine: Path | None = None
-    console: Console = field(default_factory=lambda: Console(stderr=True))
-
-    def rounds(self, usual: int, quick: int = 3) -> int:
-        """How many rounds to make."""
-        return quick if self.quick else usual
-
-    def say(self, what: str) -> None:
-        """Tell what is being measured now."""
-        self.console.print(f"[dim]{what} …[/dim]", highlight=False)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pytest_aistorage import ServerUnavailableError
+from pytest_aistorage.bench.figures import Column, Goal, Report, Row
+from pytest_aistorage.bench.settings import Settings
 from pytest_aistorage.servers import ServerOptions, ServerSpec, shared_server
 
 from .environments import environment, installed
-from .figures import Column, Goal, Report, Row
-from .settings import Settings
 
 __all__ = ["COLLECT_GOAL", "SERVER_GOALS", "run"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from pytest_aistorage import AIProgress
+from ..progress import AIProgress
 
-__all__ = ["SHAPES", "realistic", "small"]
+__all__ = ["SHAPES", "compact", "realistic", "small"]
 
 _START = datetime(2025, 3, 1, 8, 0, 0, 123456, tzinfo=UTC)
 
@@ -14,6 +14,18 @@ _START = datetime(2025, 3, 1, 8, 0, 0, 123456, tzinfo=UTC)
 def small(model_name: str, number: int = 0) -> AIProgress:
     """A record with a name and a mean squared error."""
     return AIProgress(model_name=model_name, mse=0.5 + number % 1000 / 1e4)
+
+
+def compact(model_name: str, number: int = 0) -> AIProgress:
+    """Four measures and four settings of a training: what an experiment tracker is given as eight values."""
+    return AIProgress(
+        model_name=model_name,
+        mse=0.0123 + number % 1000 / 1e6,
+        accuracy=0.9471,
+        cross_validation_score=0.9312,
+        training_samples=128_000 + number % 1000,
+        metadata={"optimizer": "adamw", "learning_rate": 0.00025, "batch_size": 256, "epochs": 40},
+    )
 
 
 def realistic(model_name: str, number: int = 0) -> AIProgress:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 
-from pytest_aistorage import AIProgress, AIStorage, ServerUnavailableError
-
+from ..errors import ServerUnavailableError
+from ..progress import AIProgress
+from ..storage import AIStorage
 from .figures import Column, Goal, Report, Row
 from .placement import apart
 from .raw import Raw, raw_of
 from .records import SHAPES
 from .rounds import Contest, Operation, contest
 from .settings import Settings
-from .stores import SERVERS
 
 __all__ = ["GOALS", "run"]
 
@@ -55,8 +55,7 @@ def _measure(settings: Settings, backend: str, report: Report) -> None:
     store = settings.stores.volatile(backend)
     goals = {"ratio": GOALS[backend]} if backend in GOALS else {}
     with contextlib.ExitStack() as exits:
-        server = settings.stores.server(backend).url if backend in SERVERS else None
-        placed = exits.enter_context(apart(server))
+        placed = exits.enter_context(apart(store.processes))
         storage = exits.enter_context(store.open())
         for shape, make in SHAPES.items():
             names = [f"{shape}-{number}" for number in range(_MODELS)]
@@ -66,7 +65,7 @@ def _measure(settings: Settings, backend: str, report: Report) -> None:
         if raw is not None:
             exits.callback(raw.close)
         driver = "no driver" if raw is None else raw.driver
-        report.servers.append(f"{backend}: {store.server}; {store.durability}; raw: {driver}; {placed}")
+        report.servers.append(f"{backend}: {store.server}; {store.promise.settings}; raw: {driver}; {placed}")
         for operation in ("get", "save"):
             for shape, make in SHAPES.items():
                 records = [make(f"{shape}-{number}", number) for number in range(_MODELS)]
@@ -76,7 +75,8 @@ def _measure(settings: Settings, backend: str, report: Report) -> None:
                 result = contest(
                     contestants,
                     rounds=settings.rounds(61),
-                    calls=50 if settings.quick else _CALLS.get(backend, 100),
+                    calls=_CALLS.get(backend, 50 if settings.quick else 100),
+                    budget=settings.budget,
                 )
                 report.rows.append(_row((backend, operation, shape), result, goals))
 

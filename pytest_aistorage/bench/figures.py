@@ -6,35 +6,65 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Column", "Goal", "Report", "Row"]
+__all__ = ["Column", "Goal", "Report", "Row", "Shown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The most that a figure may be.
+    """A limit that a figure has to keep.
 
     Attributes:
-        most: the limit itself still meets the goal.
+        limit: the most that it may be; it still meets the goal itself.
         why: where the limit comes from.
+        at_least: the limit is the least that the figure may be.
     """
 
-    most: float
+    limit: float
     why: str
+    at_least: bool = False
+
+    def met_by(self, figure: float | None) -> bool:
+        """Whether a figure keeps the limit. One that is missing, or no number, keeps none."""
+        if figure is None:
+            return False
+        return figure >= self.limit if self.at_least else figure <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of figures.
+    """A column of figures, or of what was shown.
 
     Attributes:
-        name: its heading, and the key of a row's figures and goals.
-        unit: ``"ms"``, ``"×"``; what the figures are measured in.
+        name: its heading, and the key of a row's figures and goals, or of what it shows.
+        unit: ``"ms"``, ``"×"``; what the figures are measured in. Empty: the column holds what was shown.
         digits: behind the point.
     """
 
     name: str
     unit: str
     digits: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What became of a claim.
+
+    Attributes:
+        good: True: it was tried and it held; False: it was seen to fail; None: neither.
+        words: ``"proven"``, ``"loss shown"``, or why neither.
+        counts: what was counted: ``"0 of 560 lost"``.
+    """
+
+    good: bool | None
+    words: str
+    counts: str = ""
+
+    def __str__(self) -> str:
+        sign = {True: "✓ ", False: "✗ ", None: ""}[self.good]
+        return f"{sign}{self.words}{f': {self.counts}' if self.counts else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +75,25 @@ class Row:
         labels: one for each of the report's `Report.labels`.
         figures: by the column's name; a column that does not apply is left out.
         goals: by the column's name.
+        shown: by the column's name, of those that hold no figures.
     """
 
     labels: Sequence[str]
     figures: Mapping[str, float]
     goals: Mapping[str, Goal] = field(default_factory=dict)
+    shown: Mapping[str, Shown] = field(default_factory=dict)
 
     @property
     def missed(self) -> list[str]:
         """The columns whose goal is not met. A figure that is missing misses its goal."""
-        return [
-            name
-            for name, goal in self.goals.items()
-            if not self.figures.get(name, float("inf")) <= goal.most  # NaN, too, meets nothing
-        ]
+        return [name for name, goal in self.goals.items() if not goal.met_by(self.figures.get(name))]
+
+    def text(self, column: Column) -> str:
+        """Return what a column says of this row, without its goal; a dash where that is nothing."""
+        if not column.unit:
+            return str(self.shown.get(column.name, "–"))
+        figure = self.figures.get(column.name)
+        return "–" if figure is None else f"{figure:.{column.digits}f}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,10 +130,9 @@ class Report:
         for row in self.rows:
             for name in row.missed:
                 column = units[name]
-                figure = row.figures.get(name)
-                said = "not measured" if figure is None else f"{figure:.{column.digits}f} {column.unit}"
-                most = f"{row.goals[name].most:g} {column.unit}"
-                lines.append(f"{self.name}: {', '.join(row.labels)}: {name} {said}, goal ≤ {most}")
+                said = f"{row.text(column)} {column.unit}" if name in row.figures else "not measured"
+                goal = f"{row.goals[name]} {column.unit}"
+                lines.append(f"{self.name}: {', '.join(row.labels)}: {name} {said}, goal {goal}")
         return lines
 
     def document(self) -> dict[str, Any]:

@@ -14,7 +14,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from pytest_aistorage import AIProgress, AIStorage, DatabaseStorage, RedisStorage, codec
+from .. import codec
+from ..backends.database import DatabaseStorage
+from ..backends.redis import RedisStorage
+from ..progress import AIProgress
+from ..storage import AIStorage
 
 __all__ = ["Raw", "raw_of"]
 
@@ -71,7 +75,7 @@ class _RawPostgres:
         return lambda: execute(sql, given).fetchall()
 
     def saver(self, record: AIProgress) -> Callable[[], object]:
-        from pytest_aistorage.backends._rows import parameters
+        from ..backends._rows import parameters
 
         execute, sql, given = self._connection.execute, self._sql.save.sql, parameters("postgresql", record)
         return lambda: execute(sql, given).fetchall()
@@ -94,9 +98,9 @@ class _RawRedis:
         return lambda: get(key)
 
     def saver(self, record: AIProgress) -> Callable[[], object]:
-        from pytest_aistorage.backends._redis_scripts import SAVE
+        from ..backends._redis_scripts import SAVE
 
-        name, keys = record.model_name, self._storage._keys(record.model_name)
+        name, keys = record.model_name, self._storage._keys.of(record.model_name)
         arguments = (*keys, name, codec.fields_to_text(record), "", "")
         evalsha, sha = self._client.evalsha, SAVE.sha
         return lambda: evalsha(sha, 4, *arguments)
@@ -120,7 +124,7 @@ class _RawSQLite:
         return lambda: execute(statement.sql, given).fetchall()
 
     def saver(self, record: AIProgress) -> Callable[[], object]:
-        from pytest_aistorage.backends._rows import parameter, parameters
+        from ..backends._rows import parameter, parameters
 
         execute, bump, put = self._connection.execute, self._sql.bump, self._sql.put
         given = parameters("sqlite", record)
@@ -150,8 +154,8 @@ class _RawMySQL:
         self._connection = pymysql.connect(
             host=parts.hostname,
             port=parts.port or 3306,
-            user=parts.username,
-            password=parts.password or "",
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
             database=parts.path[1:],
             charset="utf8mb4",
             autocommit=True,
@@ -170,7 +174,7 @@ class _RawMySQL:
         return lambda: self._rows(statement.sql, given)
 
     def saver(self, record: AIProgress) -> Callable[[], object]:
-        from pytest_aistorage.backends._rows import parameters
+        from ..backends._rows import parameters
 
         sql, execute = self._sql, self._cursor.execute
         given = parameters(sql.flavour, record)

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Contest", "Samples", "contest", "percentile"]
+__all__ = ["Contest", "Operation", "Samples", "contest", "percentile"]
 
 Operation = Callable[[int], object]
 """Does the thing once; gets the number of the call, which never comes twice for one contestant."""
+
+_LEAST_ROUNDS = 3
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
@@ -54,27 +56,36 @@ class Contest:
 
 
 def contest(
-    contestants: Mapping[str, Operation], *, rounds: int, calls: int, warm_up: int | None = None
+    contestants: Mapping[str, Operation],
+    *,
+    rounds: int,
+    calls: int | Mapping[str, int],
+    warm_up: int | None = None,
+    budget: float | None = None,
 ) -> Contest:
     """Let each contestant make `calls` calls a round, in turn; every second round in reverse order.
 
     Args:
         contestants: by name.
         rounds: how many.
-        calls: of each contestant in each round, each timed by itself.
-        warm_up: calls of each beforehand that don't count; by default as many as in half a round.
+        calls: of each contestant in each round, each timed by itself; or by the contestant's name.
+        warm_up: calls of each beforehand that don't count; by default as many as in half a round, and at least one.
+        budget: seconds after which no further round begins; the first three are always made, if asked for.
     """
-    first = calls // 2 if warm_up is None else warm_up
+    number_of = dict.fromkeys(contestants, calls) if isinstance(calls, int) else calls
     samples = {name: Samples() for name in contestants}
     numbers = dict.fromkeys(contestants, 0)
+    started_at = time.monotonic()
     for name, operation in contestants.items():
-        for _ in range(first):
+        for _ in range(max(1, number_of[name] // 2) if warm_up is None else warm_up):
             operation(numbers[name])
             numbers[name] += 1
     order = list(contestants)
     clock = time.perf_counter
     was_enabled = gc.isenabled()
-    for _ in range(rounds):
+    for done in range(rounds):
+        if budget is not None and done >= _LEAST_ROUNDS and time.monotonic() - started_at > budget:
+            break
         for name in order:
             operation, number = contestants[name], numbers[name]
             durations: list[float] = []
@@ -82,14 +93,14 @@ def contest(
             gc.collect()
             gc.disable()
             try:
-                for call in range(number, number + calls):
+                for call in range(number, number + number_of[name]):
                     started = clock()
                     operation(call)
                     durations.append(clock() - started)
             finally:
                 if was_enabled:
                     gc.enable()
-            numbers[name] = number + calls
+            numbers[name] = number + number_of[name]
             samples[name].rounds.append(durations)
         order.reverse()
     return Contest(samples)

@@ -10,19 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 __all__ = ["apart"]
 
 
 @contextlib.contextmanager
-def apart(url: str | None) -> Iterator[str]:
-    """Keep this process on one processor and a server on the others, as on a machine of its own.
+def apart(urls: Sequence[str]) -> Iterator[str]:
+    """Keep this process on one processor and servers on the others, as on a machine of their own.
 
     Args:
-        url: the server administrator's; None where there is no server.
+        urls: the servers' administrators'; they must be processes on this machine, and ours.
 
     Yields:
         What was done, in words.
@@ -31,18 +31,20 @@ def apart(url: str | None) -> Iterator[str]:
         yield "placed by the system's scheduler"
         return
     before = os.sched_getaffinity(0)
-    if url is None or len(before) < 2:
-        yield "no server to place" if url is None else "one processor for client and server"
+    if not urls or len(before) < 2:
+        yield "no server to place" if not urls else "one processor for client and server"
         return
     first = min(before)
-    process = _process_of(url)
+    processes = [_process_of(url) for url in urls]
     try:
         os.sched_setaffinity(0, {first})
-        _pin(process, before - {first})
+        for process in processes:
+            _pin(process, before - {first})
         yield "client and server on processors of their own"
     finally:
         os.sched_setaffinity(0, before)
-        _pin(process, before)
+        for process in processes:
+            _pin(process, before)
 
 
 def _pin(process: int, processors: set[int]) -> None:
@@ -69,7 +71,10 @@ def _process_of(url: str) -> int:
 
     parts = urlsplit(url)
     connected = pymysql.connect(
-        host=parts.hostname, port=parts.port or 3306, user=parts.username, password=parts.password or ""
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
     )
     with contextlib.closing(connected), connected.cursor() as cursor:
         cursor.execute("SELECT @@datadir, @@pid_file")

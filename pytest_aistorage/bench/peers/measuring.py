@@ -1,0 +1,209 @@
+"""Rounds of a peer's work and of ours in turn, on the same server with the same settings."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ...errors import ServerUnavailableError
+from ...progress import AIProgress
+from ...storage import AIStorage
+from ..disk import Disk, measured
+from ..figures import Column, Goal, Report, Row
+from ..placement import apart
+from ..records import compact
+from ..rounds import contest
+from ..settings import Settings
+from ..stores import Store
+from . import of_mlflow, of_optuna
+from .peer import EXTRA, Peer, Work, installed
+
+__all__ = ["GOAL", "run"]
+
+GOAL = Goal(10.0, "a save or a get is at least ten times as fast as the nearest equal work", at_least=True)
+
+_MODELS, _QUICK_MODELS = 100, 20
+_CALLS, _QUICK_CALLS = 60, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """A peer on one backend.
+
+    Attributes:
+        product: as in a table.
+        module: what has to be installed.
+        backend: ours, and where the peer's own database is.
+        where: the peer's storage, as in a table.
+        open: opens the peer on the URL of an empty database.
+    """
+
+    product: str
+    module: str
+    backend: str
+    where: str
+    open: Callable[[str, Sequence[AIProgress], Path], Peer]
+
+
+_MATCHES = (
+    _Match(
+        product="MLflow",
+        module="mlflow",
+        backend="sqlite",
+        where="SQLite",
+        open=lambda url, records, place: of_mlflow.MLflow(url, records, place),
+    ),
+    _Match(
+        product="MLflow",
+        module="mlflow",
+        backend="postgres",
+        where="PostgreSQL",
+        open=lambda url, records, place: of_mlflow.MLflow(url, records, place),
+    ),
+    _Match(
+        product="Optuna",
+        module="optuna",
+        backend="sqlite",
+        where="SQLite",
+        open=lambda url, records, place: of_optuna.Optuna(url, records, place),
+    ),
+    _Match(
+        product="Optuna",
+        module="optuna",
+        backend="postgres",
+        where="PostgreSQL",
+        open=lambda url, records, place: of_optuna.Optuna(url, records, place),
+    ),
+    _Match(
+        product="Optuna",
+        module="optuna",
+        backend="sqlite",
+        where="journal file",
+        open=lambda url, records, place: of_optuna.Optuna(None, records, place),
+    ),
+)
+
+
+def run(settings: Settings) -> Report:
+    """Measure all peers that are installed, on the backends that are wanted."""
+    models = _QUICK_MODELS if settings.quick else _MODELS
+    report = Report(
+        name="peers",
+        title="A save and a get, beside the nearest work of what one would use instead",
+        labels=("product", "on", "its nearest work"),
+        columns=[
+            Column("its p50", "ms"),
+            Column("its p99", "ms"),
+            Column("ours p50", "ms"),
+            Column("ours p99", "ms"),
+            Column("times as fast", "×", 1),
+        ],
+        method=(
+            "Rounds of the peer's calls and of ours in turn, in one process, on databases of one server that fsyncs "
+            f"at each commit, with {models} models, runs or trials on either side; the ratio is the median of the "
+            "rounds' ratios of medians. A record has four measures and four settings. SQLite keeps a write-ahead log "
+            "on both sides, as ours always does and theirs is told to here: without it their writes would take "
+            "longer. Beside Optuna's journal stands our SQLite.",
+            *of_mlflow.WORDS,
+            *of_optuna.WORDS,
+        ),
+    )
+    missing = [match.product for match in _MATCHES if not installed(match.module)]
+    if missing:
+        names = " and ".join(dict.fromkeys(missing))
+        report.unmeasured.append(f"{names} would be measured beside ours: {EXTRA}")
+    disk = measured(settings.stores.directory, settings.rounds(200, 50))
+    report.servers.append(str(disk))
+    for match in _MATCHES:
+        if match.backend not in settings.backends or match.product in missing:
+            continue
+        settings.say(f"peers: {match.product} on {match.where}")
+        try:
+            _measure(settings, match, models, disk, report)
+        except ServerUnavailableError as error:
+            report.unmeasured.append(str(error))
+        except ImportError as error:
+            report.unmeasured.append(f"{match.product} on {match.where}: {error}")
+    return report
+
+
+def _measure(settings: Settings, match: _Match, models: int, disk: Disk, report: Report) -> None:
+    records = [compact(f"model-{number}", number) for number in range(models)]
+    theirs, ours = settings.stores.durable(match.backend), settings.stores.durable(match.backend)
+    place = settings.stores.directory / f"{match.product}-{match.where}".replace(" ", "-")
+    place.mkdir()
+    if match.backend == "sqlite":
+        _write_ahead(theirs)
+    with contextlib.ExitStack() as exits:
+        peer = match.open(theirs.url, records, place)
+        exits.callback(peer.close)
+        storage = exits.enter_context(ours.open())
+        storage.save_progress(records[0])  # makes the tables
+        storage.save_many(records)
+        placed = exits.enter_context(apart(ours.processes))
+        report.servers.append(
+            f"{peer.name} on {match.where}: beside {ours.server}; {ours.promise.settings}; {placed}"
+        )
+        for work in peer.works:
+            row = _row(settings, (peer.name, match.where), work, storage, records)
+            report.rows.append(row)
+            if row.missed:
+                report.unmeasured.append(f"{', '.join(row.labels)}: {_reason(row, work, disk)}")
+
+
+def _row(
+    settings: Settings, labels: tuple[str, str], work: Work, storage: AIStorage, records: list[AIProgress]
+) -> Row:
+    if work.equals == "get":
+        names, get = [record.model_name for record in records], storage.get_progress
+
+        def ours(call: int) -> object:
+            return get(names[call % len(names)])
+
+    else:
+        save = storage.save_progress
+
+        def ours(call: int) -> object:
+            return save(records[call % len(records)])
+
+    result = contest(
+        {"its": work.call, "ours": ours},
+        rounds=settings.rounds(15),
+        calls={
+            "its": _QUICK_CALLS if settings.quick else work.calls,
+            "ours": _QUICK_CALLS if settings.quick else _CALLS,
+        },
+        budget=settings.budget,
+    )
+    figures = {
+        f"{who} p{percent}": result.samples[who].percentile(percent)
+        for who in ("its", "ours")
+        for percent in (50, 99)
+    }
+    figures["times as fast"] = result.ratio("its", "ours")
+    return Row(
+        labels=(*labels, f"{work.equals}: {work.does}"), figures=figures, goals={"times as fast": GOAL}
+    )
+
+
+def _reason(row: Row, work: Work, disk: Disk) -> str:
+    """Why the goal is missed, as far as this run knows."""
+    if work.quick_because:
+        return work.quick_because
+    tenth = row.figures["its p50"] / GOAL.limit
+    if work.equals == "save" and tenth < disk.p50:
+        return (
+            f"both wait for the disk; a tenth of its time ({tenth:.2f} ms) is less than one fdatasync takes there "
+            f"({disk.p50:.2f} ms)"
+        )
+    return "no reason was found in this run"
+
+
+def _write_ahead(store: Store) -> None:
+    """Make an empty SQLite database one with a write-ahead log, whoever opens it."""
+    with contextlib.closing(sqlite3.connect(unquote(urlsplit(store.url).path)[1:])) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
