@@ -78,6 +78,27 @@ class ProductionAIStorage(AIStorage):
         """Why a hybrid storage goes by its database alone; None: it doesn't, as far as is known, or is no hybrid."""
         return cast("str | None", getattr(self._storage, "degraded", None))
 
+    @property
+    def pending_writes(self) -> int:
+        """How many models only the cache of a hybrid has the last change of; 0 where nothing is written behind.
+
+        Raises:
+            StorageUnavailableError: neither the cache nor the database answers.
+        """
+        return cast(int, getattr(self._storage, "pending_writes", 0))
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Write to the database what only the cache of a hybrid has; elsewhere there is nothing to do.
+
+        Args:
+            timeout: seconds for which it is tried; the storage's own by default.
+
+        Returns:
+            How many models the database has not got the last change of; -1: that is not known.
+        """
+        flush = getattr(self._storage, "flush", None)
+        return 0 if flush is None else cast(int, flush(timeout))
+
     def migrate_from_file(self, path: str | Path) -> int:
         """Import the records of a JSON file that an application has written, in camelCase or snake_case.
 

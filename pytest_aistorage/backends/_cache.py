@@ -115,19 +115,6 @@ class Cache:
         self._seen: Seen | None = None
         self._mark = _Mark()
 
-    @property
-    def trouble(self) -> str | None:
-        """Why the cache does not answer; None: it did the last time."""
-        return self._link.trouble
-
-    def server(self) -> str:
-        """Say what the cache is.
-
-        Raises:
-            CacheDown: it does not answer.
-        """
-        return self._link.server()
-
     # -- reading --------------------------------------------------------------------------------------------
 
     def get(self, model_name: str) -> tuple[AIProgress | None] | Claim | None:

@@ -26,14 +26,27 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 
 
+# In the server's own words: it has read the command and did not run it.
+_REFUSALS: Final = (redis.ResponseError, redis.BusyLoadingError)
+
+
 class CacheDown(Exception):
-    """The cache did not answer, or refused. What was sent may have been carried out."""
+    """The cache did not answer, or refused. What was sent may have been carried out.
+
+    Args:
+        said: why.
+        may_have_run: whether commands that must not be sent again had been sent when it stopped answering.
+    """
+
+    def __init__(self, said: str | None, *, may_have_run: bool = False) -> None:
+        super().__init__(said)
+        self.may_have_run = may_have_run
 
 
 class _Line:
     """A connection that rests here between exchanges: taking one out of the pool takes as long as a reply."""
 
-    __slots__ = ("connection", "pending", "process", "used")
+    __slots__ = ("connection", "pending", "process", "sent", "used")
 
     def __init__(self, connection: Any, process: str) -> None:
         self.connection = connection
@@ -41,12 +54,14 @@ class _Line:
         self.pending = 0
         """Replies that nobody has waited for."""
         self.used = False
+        self.sent = False
+        """Whether the commands under way have left this process."""
 
 
 class CacheLink:
     """Sends commands over a pool. After a failure nothing is sent for a moment, which grows with each further one.
 
-    Every command may be sent twice without harm, and is, where a connection has broken while it rested.
+    Where a connection has broken while it rested, commands are sent again, unless they must not be.
 
     Args:
         pool: of the driver; not closed by this class.
@@ -64,17 +79,18 @@ class CacheLink:
         self._closed = False
         self.trouble: str | None = None
 
-    def exchange(self, commands: Callable[[str], Sequence[Command]]) -> list[Any]:
+    def exchange(self, commands: Callable[[str], Sequence[Command]], *, once: bool = False) -> list[Any]:
         """Send commands in one go; return their replies.
 
         Args:
             commands: makes them, given the name of the process that will answer: another one after each restart.
+            once: not again where they may have been carried out: they would do so twice.
 
         Raises:
             CacheDown: it does not answer, refuses, or has just failed.
             ConfigurationError: it may drop keys when its memory runs short, or does not tell its run_id.
         """
-        return self._done(commands, _answered)
+        return self._done(commands, _answered, once=once)
 
     def send(self, commands: Callable[[str], Sequence[Command]]) -> None:
         """Send commands, and wait for no reply.
@@ -104,6 +120,8 @@ class CacheLink:
         self,
         commands: Callable[[str], Sequence[Command]],
         carry_out: Callable[[_Line, Sequence[Command]], list[Any]],
+        *,
+        once: bool = False,
     ) -> list[Any]:
         if self._pause and time.monotonic() < self._closed_until:
             raise CacheDown(self.trouble)
@@ -111,14 +129,16 @@ class CacheLink:
             line = None
             try:
                 line = self._line()
+                line.sent = False
                 replies = carry_out(line, commands(line.process))
             except (redis.RedisError, OSError) as error:
                 self._drop(line)
-                if line is not None and line.used:
+                may_have_run = line is not None and line.sent and not isinstance(error, _REFUSALS)
+                if line is not None and line.used and not (once and may_have_run):
                     self._drop_lines()  # as old as this one, most of them
                     continue
                 self._failed(error)
-                raise CacheDown(self.trouble) from None
+                raise CacheDown(self.trouble, may_have_run=once and may_have_run) from None
             except BaseException:
                 # A reply that nobody read would be taken for the next command's.
                 self._drop(line)
@@ -211,6 +231,8 @@ def _by_text(command: Command) -> Command:
 
 def _sent(connection: Any, commands: Sequence[Command], line: _Line | None = None) -> list[Any]:
     connection.send_packed_command([piece for command in commands for piece in packed(command)])
+    if line is not None:
+        line.sent = True
     while line is not None and line.pending:
         line.pending -= 1
         reply_of(connection)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from .. import config
 from ..capabilities import Capability
-from ..errors import AIStorageError, ConfigurationError, OutcomeUnknownError, StorageUnavailableError
+from ..errors import ConfigurationError
 from ..progress import AIProgress, ProgressQuery
-from ..storage import AIStorage, Change, ChangeRaised
-from ._cache import Cache, Claim, Write
+from ..storage import AIStorage, Change
+from ._behind import Epochs
+from ._behind_table import BehindTable
+from ._cache import Cache
 from ._cache_link import CacheDown, CacheLink
 from ._cache_table import CacheTable
 from ._redis_pool import pool_from_url, pool_of
+from ._write_behind import WriteBehind
+from ._write_through import WriteThrough
 from .database import DatabaseStorage
 
 if TYPE_CHECKING:
@@ -29,11 +32,11 @@ T = TypeVar("T")
 
 _PREFIX = "ai_progress:"
 _LEASE = 1.0
+_LEASE_BEHIND = 5.0
+_FLUSH_INTERVAL = 0.1
+_MAX_DIRTY = 1000
 _CACHE_TIMEOUT = 0.5
 _MAX_CONNECTIONS = 50
-_TRIES = 3
-"""Of an update whose `change` takes longer than its announcement lasts, while the cache does not answer."""
-
 
 _CACHES = ("redis", "rediss", "valkey", "valkeys", "unix")
 
@@ -42,25 +45,47 @@ def _lease(name: str, value: object) -> float:
     return 0.0 if value in (0, "0") else config.seconds(name, value)
 
 
+_THROUGH, _BEHIND = "write-through", "write-behind"
+
+
+def _write_policy(name: str, value: object) -> str:
+    if value not in (_THROUGH, _BEHIND):
+        raise ConfigurationError(f"option {name}: must be one of {_THROUGH}, {_BEHIND}")
+    return str(value)
+
+
 _OPTIONS: config.OptionChecks = {
     "cache": config.text,
+    "write_policy": _write_policy,
     "lease": _lease,
     "cache_timeout": config.seconds,
+    "flush_interval": config.seconds,
+    "max_dirty": config.positive_int,
 }
+_LOST = frozenset({Capability.LINEARIZABLE, Capability.SURVIVES_SERVER_CRASH, Capability.SURVIVES_POWER_LOSS})
+_LOST_WITH_THE_CACHE = "what is acknowledged and not yet in the database is lost with the cache"
 
 
 class HybridStorage(AIStorage):
-    """Records in a database, the only truth, and copies of them in a cache, from which `get_progress` reads.
+    """Records in a database, and in a cache, from which `get_progress` reads.
 
-    A save is acknowledged when it is in the database. Before it is written it is announced in the cache, which
-    removes the copy; so no read ever returns what is older than an acknowledged save, whoever else writes, and also
-    while the cache is killed, loses its data, or comes back with old data from its disk. A copy is read for no
-    longer than its lease. A client that can't reach the cache tells the others so by the database, waits until all
-    leases have ended, and then writes without it.
+    **write-through**, the default: the database is the only truth, and the cache holds copies. A save is acknowledged
+    when it is in the database. Before it is written it is announced in the cache, which removes the copy; so no read
+    ever returns what is older than an acknowledged save, whoever else writes, and also while the cache is killed,
+    loses its data, or comes back with old data from its disk. A copy is read for no longer than its lease. A client
+    that can't reach the cache tells the others so by the database, waits until all leases have ended, and then writes
+    without it.
+
+    **write-behind**: a save is acknowledged when it is in the cache, and a thread takes it to the database, all that
+    is not there in one transaction, every ``flush_interval``. What was acknowledged since is lost with the cache,
+    unless that has an append-only file. `Capability.LINEARIZABLE`, `SURVIVES_SERVER_CRASH` and `SURVIVES_POWER_LOSS`
+    are not declared. As long as the cache lives, no read or listing is older than an acknowledged save, also while a
+    client is cut off from it; and no version is ever given twice. All clients of a store must have the same policy,
+    and nobody else may write its tables.
 
     Without the cache everything goes on with the database; `degraded` says why. Without the database, what is
-    cached can be read until its lease ends; all else raises `StorageUnavailableError`. Listings and queries always
-    read the database.
+    cached can be read until its lease ends, and written behind; all else raises `StorageUnavailableError`. Listings
+    and queries always read the database, to which what is behind is written first.
 
     What is assumed: the clocks of a client and of the cache run at nearly the same speed, and the cache's is not set
     back; a client does not stand still for longer than three times its timeout between announcing a write and
@@ -73,10 +98,15 @@ class HybridStorage(AIStorage):
             ``?prefix=`` in it begins every key, ``ai_progress:`` by default.
         db: a SQLAlchemy engine instead of the URL; never closed.
         redis: a `redis.Redis` instead of the cache's URL; never closed.
-        lease: seconds that a copy may be read after its reading from the database began, 1 by default. It is what a
-            client waits that can't reach the cache, once; and how long reads go on without the database. 0: a copy
-            is read for a minute, nobody waits, and `Capability.LINEARIZABLE` is not declared.
+        write_policy: ``"write-through"``, the default, or ``"write-behind"``.
+        lease: seconds that the cache may be read after the database was last asked, 1 by default, 5 with
+            write-behind. It is what a client waits that can't reach the cache, once; and how long the cache does without the
+            database. 0: a copy is read for a minute, nobody waits, and `Capability.LINEARIZABLE` is not declared; not
+            with write-behind.
         cache_timeout: seconds that one exchange with the cache may take before the database is asked, 0.5 by default.
+        flush_interval: with write-behind, seconds between two flushes, 0.1 by default.
+        max_dirty: with write-behind, the models whose last change may be missing in the database, 1000 by default.
+            Beyond them, who saves writes them to the database first.
         timeout: seconds that one exchange with the database may take, 5 by default.
         pool_size: connections to the database kept open, 5 by default.
         max_overflow: connections opened beyond those for a while; 10 by default.
@@ -99,8 +129,11 @@ class HybridStorage(AIStorage):
         *,
         db: sa.Engine | None = None,
         redis: Redis | None = None,
+        write_policy: str | None = None,
         lease: float | None = None,
         cache_timeout: float | None = None,
+        flush_interval: float | None = None,
+        max_dirty: int | None = None,
         timeout: float | None = None,
         pool_size: int | None = None,
         max_overflow: int | None = None,
@@ -108,7 +141,14 @@ class HybridStorage(AIStorage):
         durability: str | None = None,
     ) -> None:
         __tracebackhide__ = True  # the URLs' passwords
-        given = {"cache": cache, "lease": lease, "cache_timeout": cache_timeout}
+        given = {
+            "cache": cache,
+            "write_policy": write_policy,
+            "lease": lease,
+            "cache_timeout": cache_timeout,
+            "flush_interval": flush_interval,
+            "max_dirty": max_dirty,
+        }
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if url is not None:
             parts, options = config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
@@ -142,18 +182,37 @@ class HybridStorage(AIStorage):
             replica=replica,
             durability=durability,
         )
-        leased: float = options.get("lease", _LEASE)
+        behind = options.get("write_policy") == _BEHIND
+        leased: float = options.get("lease", _LEASE_BEHIND if behind else _LEASE)
         executor = self._database._executor
         self._link = CacheLink(pool, evicts=not leased)
-        self._cache = Cache(
-            self._link,
-            CacheTable(executor),
-            prefix=keys.get("prefix", _PREFIX),
-            lease=leased,
-            # One try may begin when the time is nearly up; then there is its answer, and a connection before it.
-            span=3 * executor.timeout + 1,
-        )
+        shared = CacheTable(executor)
+        prefix = keys.get("prefix", _PREFIX)
+        self._policy: WriteThrough | WriteBehind
         self.capabilities = self._database.capabilities
+        if behind:
+            if not leased:
+                raise ConfigurationError(f"option lease: {_BEHIND} needs one")
+            self._policy = WriteBehind(
+                Epochs(
+                    self._link,
+                    BehindTable(executor),
+                    shared,
+                    prefix=prefix,
+                    lease=leased,
+                    timeout=executor.timeout,
+                ),
+                self._database,
+                interval=options.get("flush_interval", _FLUSH_INTERVAL),
+                max_dirty=options.get("max_dirty", _MAX_DIRTY),
+            )
+            self.withheld = dict.fromkeys(_LOST, _LOST_WITH_THE_CACHE)
+            self.capabilities -= _LOST
+            return
+        # One try may begin when the time is nearly up; then there is its answer, and a connection before it.
+        span = 3 * executor.timeout + 1
+        self._cache = Cache(self._link, shared, prefix=prefix, lease=leased, span=span)
+        self._policy = WriteThrough(self._cache, self._database)
         if not leased:
             self.capabilities -= {Capability.LINEARIZABLE}
 
@@ -190,79 +249,64 @@ class HybridStorage(AIStorage):
     @property
     def degraded(self) -> str | None:
         """Why reads and writes go to the database alone; None: they don't, as far as is known."""
-        return self._cache.trouble
+        return self._policy.trouble or self._link.trouble
+
+    @property
+    def pending_writes(self) -> int:
+        """How many models the database has not got the last change of; 0 with write-through.
+
+        Raises:
+            StorageUnavailableError: neither the cache nor the database answers.
+        """
+        return self._policy.pending
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Write to the database what only the cache has; with write-through there is nothing.
+
+        Args:
+            timeout: seconds for which it is tried; the storage's own by default.
+
+        Returns:
+            How many models the database has not got the last change of; -1: that is not known.
+        """
+        return self._policy.flush(self._database._executor.timeout if timeout is None else timeout)
 
     # -- hooks ----------------------------------------------------------------------------------------------
 
     def _get(self, model_name: str) -> AIProgress | None:
-        found = self._cache.get(model_name)
-        if isinstance(found, tuple):
-            return found[0]
-        if found is None:
-            return self._database._get(model_name)
-        return self._filled(found)
-
-    def _filled(self, claim: Claim) -> AIProgress | None:
-        try:
-            record = self._database._get(claim.model_name)
-        except BaseException:
-            self._cache.give_back(claim)
-            raise
-        try:
-            self._cache.fill(claim, record)
-        except StorageUnavailableError:  # the database went away behind the answer, which is as good as ever
-            self._cache.give_back(claim)
-        return record
+        return self._policy.get(model_name)
 
     def _save(self, record: AIProgress, expected: int | None, ttl: timedelta | None) -> AIProgress:
-        with self._writing([record.model_name]):
-            return self._database._save(record, expected, ttl)
+        return self._policy.save(record, expected)
 
     def _save_many(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
-        with self._writing([record.model_name for record in records]):
-            return self._database._save_many(records, ttl)
+        return self._policy.save_many(records)
 
     def _delete(self, model_name: str, expected: int | None) -> int | None:
-        with self._writing([model_name]):
-            return self._database._delete(model_name, expected)
+        return self._policy.delete(model_name, expected)
 
     def _update(self, model_name: str, change: Change) -> AIProgress:
-        for _ in range(_TRIES):
-            with contextlib.suppress(_Late), self._writing([model_name]) as write:
-                return self._database._update(model_name, _in_time(change, write))
-        raise StorageUnavailableError(
-            f"{self._location()}: model {model_name!r}: change takes longer than others can be kept from the cache"
-        )
-
-    @contextlib.contextmanager
-    def _writing(self, model_names: Sequence[str]) -> Iterator[Write]:
-        """Announce a write for the length of a ``with`` block; one of unknown outcome stays announced."""
-        write = Write(self._cache, model_names)
-        write.announce()
-        try:
-            yield write
-        except OutcomeUnknownError:
-            raise
-        except (AIStorageError, ChangeRaised):  # nothing of it can still take effect
-            write.end()
-            raise
-        write.end()
+        return self._policy.update(model_name, change)
 
     def _iter(self, batch_size: int) -> Iterator[AIProgress]:
-        return self._database._iter(batch_size)
+        self._policy.sync()
+        yield from self._database._iter(batch_size)
 
     def _load(self) -> list[AIProgress]:
+        self._policy.sync()
         return self._database._load()
 
     def _query(self, query: ProgressQuery) -> list[AIProgress]:
+        self._policy.sync()
         return self._database._query(query)
 
     def _count(self) -> int:
+        self._policy.sync()
         return self._database._count()
 
     def _server(self) -> str:
         try:
-            cache = f"cached by {self._cache.server()}"
+            cache = f"cached by {self._link.server()}"
         except CacheDown as down:
             cache = f"degraded: its cache does not answer ({down})"
         return f"{self._database._server()}, {cache}"
@@ -271,8 +315,7 @@ class HybridStorage(AIStorage):
         self._database._ping()
 
     def _close(self) -> None:
-        with contextlib.suppress(StorageUnavailableError, OutcomeUnknownError):  # it ends by itself
-            self._cache.forget()
+        self._policy.close(self._database._executor.timeout)
         self._database.close()
         self._link.close()
         if self._pool is not None:
@@ -280,20 +323,3 @@ class HybridStorage(AIStorage):
 
     def _location(self) -> str:
         return f"{self._database._location()} with cache {self._cache_location}"
-
-
-class _Late(ChangeRaised):
-    """`change` took so long that the announcement of its write may be over before the write is."""
-
-    def __init__(self) -> None:
-        super().__init__(self)
-
-
-def _in_time(change: Change, write: Write) -> Change:
-    def changed(current: AIProgress | None) -> AIProgress:
-        result = change(current)
-        if not write.renew():
-            raise _Late
-        return result
-
-    return changed
