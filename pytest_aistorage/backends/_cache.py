@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from .. import _interruption as interruption
 from .. import codec
 from ..errors import OutcomeUnknownError, StorageUnavailableError
 from ..progress import AIProgress
@@ -188,7 +189,7 @@ class Cache:
                 return Claim(model_name, token)
             if reply == scripts.BLOCKED or time.monotonic() + pause > patience:
                 return None
-            time.sleep(pause)
+            interruption.pause(pause)
             pause *= 2
 
     # -- writing --------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ class Cache:
                     free_from = time.monotonic() + self._table.seen().lease * _DRIFT
                 mark = self._mark = _Mark(mark.client, mark.process, now + lasting, free_from)
         while (left := mark.free_from - time.monotonic()) > 0:
-            time.sleep(left)
+            interruption.pause(left)
         return mark.until - 2 * self.span
 
     def forget(self) -> None:

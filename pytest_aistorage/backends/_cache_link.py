@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import redis
 
+from .._interruption import Call, check, cut, watched
 from ..errors import ConfigurationError
 from ._redis_link import packed, reply_of, without_password
 from ._redis_scripts import Script
@@ -127,12 +129,15 @@ class CacheLink:
             raise CacheDown(self.trouble)
         while True:
             line = None
+            call: Call | None = None
             try:
                 line = self._line()
                 line.sent = False
+                call = watched(functools.partial(cut, getattr(line.connection, "_sock", None)))
                 replies = carry_out(line, commands(line.process))
             except (redis.RedisError, OSError) as error:
                 self._drop(line)
+                check()  # a connection that was cut from this side is no failure of the cache
                 may_have_run = line is not None and line.sent and not isinstance(error, _REFUSALS)
                 if line is not None and line.used and not (once and may_have_run):
                     self._drop_lines()  # as old as this one, most of them
@@ -143,8 +148,13 @@ class CacheLink:
                 # A reply that nobody read would be taken for the next command's.
                 self._drop(line)
                 raise
+            finally:
+                is_fit = call is None or call.unwatch()
             line.used = True
-            self._lines.append(line)
+            if is_fit:
+                self._lines.append(line)
+            else:
+                self._drop(line)
             if self._closed:
                 self._drop_lines()
             if self._pause:

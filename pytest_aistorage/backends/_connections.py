@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import select
+import socket
 import sqlite3
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
+from .._interruption import cut
 from ..errors import ConfigurationError
 from ._schema import Flavour
 from ._statements import Statement
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Session", "flavour_of", "open_session"]
 
 Row = tuple[Any, ...]
+
+_FAREWELL = 1.0
+"""Seconds in which a server must take the message that a statement is called off."""
 
 
 def flavour_of(engine: sa.Engine) -> Flavour:
@@ -66,6 +74,12 @@ class Session(Protocol):
 
     def discard(self) -> None:
         """Close the connection instead of giving it back: it broke, or what it still does is not known."""
+
+    def cutter(self) -> Callable[[], None]:
+        """Return what lets an operation fail that waits on this connection; for other threads, it does not wait."""
+
+    def call_off(self, engine: sa.Engine) -> None:
+        """Have the server stop what a connection that was cut had it do: it may wait for a lock, and hold others."""
 
 
 def open_session(engine: sa.Engine) -> Session:
@@ -125,9 +139,14 @@ class _Pooled:
         self._connection.invalidate()
         self._connection.close()
 
+    def call_off(self, engine: sa.Engine) -> None:
+        """Do nothing: it ends by itself."""
+
 
 class _PsycopgSession(_Pooled):
     _was_manual = False
+    _line: socket.socket | None = None
+    _cancellation: Any = None
 
     def _use(self) -> None:
         if not self._driver.autocommit:
@@ -162,6 +181,37 @@ class _PsycopgSession(_Pooled):
 
     def rollback(self) -> None:
         self._driver.execute("ROLLBACK")
+
+    def cutter(self) -> Callable[[], None]:
+        if self._line is None:
+            # A duplicate: the driver may close its own at any moment, and the number may be another socket's then.
+            self._line = socket.fromfd(self._driver.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        return self._cut
+
+    def _cut(self) -> None:
+        from ._psycopg import cancellation_of
+
+        self._cancellation = cancellation_of(self._driver)
+        cut(self._line)
+
+    def call_off(self, engine: sa.Engine) -> None:
+        if (cancellation := self._cancellation) is not None:
+            from ._psycopg import cancel
+
+            _begin(lambda: cancel(cancellation, _FAREWELL))
+
+    def release(self) -> None:
+        self._drop_line()
+        super().release()
+
+    def discard(self) -> None:
+        self._drop_line()
+        super().discard()
+
+    def _drop_line(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
 
 class _PositionalSession(_Pooled):
@@ -207,6 +257,13 @@ class _SQLiteSession(_PositionalSession):
         if self._driver.in_transaction:
             self._driver.execute("ROLLBACK")
 
+    def cutter(self) -> Callable[[], None]:
+        return self._interrupt
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # closed by now
+            self._driver.interrupt()
+
 
 class _PyMySQLSession(_PositionalSession):
     def _use(self) -> None:
@@ -226,3 +283,25 @@ class _PyMySQLSession(_PositionalSession):
 
     def rollback(self) -> None:
         self._driver.rollback()
+
+    def cutter(self) -> Callable[[], None]:
+        return functools.partial(cut, self._driver._sock)
+
+    def call_off(self, engine: sa.Engine) -> None:
+        number = self._driver.thread_id()
+
+        def kill() -> None:
+            # Any error: it has ended, the pool has no connection to spare, or the server does not answer.
+            with contextlib.suppress(Exception):
+                connection = engine.raw_connection()
+                try:
+                    connection.cursor().execute(f"KILL CONNECTION {number:d}")
+                finally:
+                    connection.close()
+
+        _begin(kill)
+
+
+def _begin(work: Callable[[], None]) -> None:
+    """Do what may take its time, and has no result, in a thread of its own."""
+    threading.Thread(target=work, name="aistorage-farewell", daemon=True).start()

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from .. import _interruption as interruption
 from .._failpoints import reach
 from ..errors import (
     AIStorageError,
@@ -96,7 +97,9 @@ class Executor:
             attempt += 1
             session = self._session()
             risky = writing and not transaction
+            call: interruption.Call | None = None
             try:
+                call = self._watched(session)
                 if transaction:
                     session.begin()
                 result = work(session, prepared.sql)
@@ -105,7 +108,8 @@ class Executor:
                     risky = writing
                     session.commit()
             except BaseException as error:
-                failure = self._end(session, error, prepared.sql.flavour)
+                failure = self._end(session, error, prepared.sql.flavour, call)
+                interruption.check()
                 if failure is None:
                     raise
                 if transaction and risky:
@@ -118,9 +122,12 @@ class Executor:
                 elif failure is not Failure.BUSY or time.monotonic() >= deadline:
                     raise self._typed(failure, error, risky) from error
                 else:
-                    time.sleep(random.uniform(0, min(0.001 * 2**attempt, 0.02)))
+                    interruption.pause(random.uniform(0, min(0.001 * 2**attempt, 0.02)))
                 continue
-            self._rest(session)
+            if call is None or call.unwatch():
+                self._rest(session)
+            else:
+                session.discard()
             return result
 
     def _session(self) -> Session:
@@ -139,6 +146,12 @@ class Executor:
             raise translated from (
                 None if isinstance(translated, ConfigurationError) else without_frames(error)
             )
+
+    def _watched(self, session: Session) -> interruption.Call | None:
+        """Let another thread end what this one does on a session, if there is one that might."""
+        if (call := interruption.current_call()) is not None:
+            call.watch(session.cutter())
+        return call
 
     def _rest(self, session: Session) -> None:
         # Only while the pool has connections to give: whoever waits for one waits there, and not here.
@@ -191,11 +204,17 @@ class Executor:
                 # Between the check and the creation another client came first: the next check finds its table.
                 if attempt == 19 or not (failure is Failure.BUSY or is_already_there(original)):
                     raise self._typed(failure, original, False) from error
-                time.sleep(random.uniform(0, 0.02))
+                interruption.pause(random.uniform(0, 0.02))
 
-    def _end(self, session: Session, error: BaseException, flavour: Flavour) -> Failure | None:
+    def _end(
+        self, session: Session, error: BaseException, flavour: Flavour, call: interruption.Call | None
+    ) -> Failure | None:
         """Leave the connection clean, or close it; say what a driver's error means, None for any other."""
         failure = None
+        if call is not None and not call.unwatch():
+            session.discard()
+            session.call_off(self._engine)
+            return None
         if isinstance(error, Exception) and (is_driver_error(error) or isinstance(error, OSError)):
             failure = failure_of(error, flavour)
         if failure is Failure.LOST or not isinstance(error, (Exception, ChangeRaised)):
@@ -258,7 +277,7 @@ class Executor:
                     raise
                 busy = failure_of(error, flavour_of(self._engine)) is Failure.BUSY
                 if busy and time.monotonic() < deadline:
-                    time.sleep(random.uniform(0, 0.02))
+                    interruption.pause(random.uniform(0, 0.02))
                     continue
                 raise self._not_connected(error) from error
             self._release(session)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import psycopg
+from psycopg import generators, waiting
 
-__all__ = ["TimedConnection"]
+__all__ = ["TimedConnection", "cancel", "cancellation_of"]
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -31,3 +33,20 @@ class TimedConnection(psycopg.Connection[Any]):
         except psycopg.errors._WaitTimeout as error:
             self.close()
             raise psycopg.OperationalError(f"no answer within {self.time_limit:g} s") from error
+
+
+def cancellation_of(connection: Any) -> Any:
+    """Return what a connection's statement can be called off by, when the connection is gone; None: nothing can.
+
+    Takes no time, and may be called while another thread waits on the connection.
+    """
+    with contextlib.suppress(psycopg.Error):  # closed by now, or an older libpq
+        return connection.pgconn.cancel_conn()
+    return None
+
+
+def cancel(cancellation: Any, seconds: float) -> None:
+    """Call a statement off, as far as the server can be reached in time; it has none of the connection's time limits."""
+    with contextlib.suppress(psycopg.Error, OSError):
+        cancellation.start()
+        waiting.wait_conn(generators.cancel(cancellation, timeout=seconds))

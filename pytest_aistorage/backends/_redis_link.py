@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .. import config
+from .._interruption import Call, cut, watched
 from ..errors import (
     AIStorageError,
     ConfigurationError,
@@ -225,8 +227,11 @@ class Link:
         again = not writing
         while True:
             connection, limited, sending, sent = None, None, False, False
+            call: Call | None = None
             try:
                 connection = self._pool.get_connection()
+                # The driver has no public way to its socket.
+                call = watched(functools.partial(cut, getattr(connection, "_sock", None)))
                 limited = self._limit(connection, end)
                 sending = True
                 for command in commands:
@@ -255,6 +260,8 @@ class Link:
                 raise self._failure(error, writing=writing and may_be_there) from self._cause(error)
             finally:
                 if connection is not None:
+                    if call is not None and not call.unwatch():
+                        connection.disconnect()
                     if limited is not None:
                         with contextlib.suppress(OSError):  # closed by now
                             limited.settimeout(connection.socket_timeout)

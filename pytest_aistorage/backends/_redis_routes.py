@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from .. import _interruption as interruption
 from .. import config
 from ..errors import AIStorageError, OutcomeUnknownError, StorageUnavailableError
 from ._redis_link import Link, is_lost
@@ -199,5 +200,5 @@ class RoutedLink(ABC):
                 raise StorageUnavailableError(
                     f"{self.location()}: the time of {self._timeout:g} s was up; at last: {problem}"
                 ) from problem
-            time.sleep(wait)
+            interruption.pause(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)

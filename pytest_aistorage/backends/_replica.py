@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from .. import _interruption as interruption
 from ..errors import AIStorageError, StorageUnavailableError
 from ._connections import Session
 from ._execution import Executor
@@ -78,7 +79,7 @@ class Replica:
                     return work(session, sql)
                 if time.monotonic() >= deadline:
                     raise StorageUnavailableError(f"{self._executor.where}: is too far behind its primary")
-                time.sleep(_POLL)
+                interruption.pause(_POLL)
 
         try:
             return self._executor.run(caught_up)

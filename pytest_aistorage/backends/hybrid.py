@@ -100,9 +100,9 @@ class HybridStorage(AIStorage):
         redis: a `redis.Redis` instead of the cache's URL; never closed.
         write_policy: ``"write-through"``, the default, or ``"write-behind"``.
         lease: seconds that the cache may be read after the database was last asked, 1 by default, 5 with
-            write-behind. It is what a client waits that can't reach the cache, once; and how long the cache does without the
-            database. 0: a copy is read for a minute, nobody waits, and `Capability.LINEARIZABLE` is not declared; not
-            with write-behind.
+            write-behind. It is what a client waits that can't reach the cache, once; and how long the cache does
+            without the database. 0: a copy is read for a minute, nobody waits, and `Capability.LINEARIZABLE` is not
+            declared; not with write-behind.
         cache_timeout: seconds that one exchange with the cache may take before the database is asked, 0.5 by default.
         flush_interval: with write-behind, seconds between two flushes, 0.1 by default.
         max_dirty: with write-behind, the models whose last change may be missing in the database, 1000 by default.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import quote
 
+from .. import _interruption as interruption
 from .. import codec, config, queries
 from .._failpoints import reach
 from ..capabilities import Capability
@@ -258,7 +259,7 @@ class RedisStorage(AIStorage):
                 raise StorageUnavailableError(
                     f"{self._location()}: model {model_name!r}: others kept writing until the time was up"
                 )
-            time.sleep(wait)
+            interruption.pause(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _delete(self, model_name: str, expected: int | None) -> int | None:

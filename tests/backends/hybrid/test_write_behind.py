@@ -177,13 +177,10 @@ def test_without_its_database_it_goes_on_for_a_while(cached, monkeypatch):
     assert storage.pending_writes == 0
 
 
+@pytest.mark.ai_storage_server(settings={"appendonly": "no"})
 def test_a_cache_that_dies_before_the_flush_loses_what_it_acknowledged(killable, private_redis_server):
     """That is what is not declared: what came after the last flush is gone, and nothing before; no version is given
     twice, and everything goes on with the database."""
-    client = redis.Redis.from_url(killable.cache_url)
-    client.config_set("appendonly", "no")
-    client.config_set("save", "")
-    client.close()
     storage = behind(killable, lease=0.3, cache_timeout=0.2)
     assert not {Capability.LINEARIZABLE, Capability.SURVIVES_SERVER_CRASH, Capability.SURVIVES_POWER_LOSS} & (
         storage.capabilities
@@ -213,19 +210,15 @@ def behind_again(storage):
     return storage.pending_writes > 0
 
 
+@pytest.mark.ai_storage_server(settings={"appendonly": "yes", "appendfsync": "always"})
 def test_a_cache_with_an_append_only_file_gives_back_what_it_acknowledged(killable, private_redis_server):
     """What it brings back from its disk is written to the database, where nobody wrote the model meanwhile."""
-    client = redis.Redis.from_url(killable.cache_url)
-    client.config_set("appendonly", "yes")
-    client.config_set("appendfsync", "always")
     storage = behind(killable, lease=0.3, cache_timeout=0.2)
     storage.save_many([record(0.5), record(0.5, "n"), record(0.5, "gone")])
     storage.flush()
     storage.save_progress(record(0.25))
     storage.save_progress(record(0.25, "n"))
     storage.delete_progress("gone")
-    assert comes(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
-    client.close()
     private_redis_server.kill()
     assert comes(lambda: lives(storage))
     storage.save_progress(record(0.125, "n"))
