@@ -147,7 +147,8 @@ class Executor:
                 None if isinstance(translated, ConfigurationError) else without_frames(error)
             )
 
-    def _watched(self, session: Session) -> interruption.Call | None:
+    @staticmethod
+    def _watched(session: Session) -> interruption.Call | None:
         """Let another thread end what this one does on a session, if there is one that might."""
         if (call := interruption.current_call()) is not None:
             call.watch(session.cutter())
@@ -211,12 +212,13 @@ class Executor:
     ) -> Failure | None:
         """Leave the connection clean, or close it; say what a driver's error means, None for any other."""
         failure = None
-        if call is not None and not call.unwatch():
-            session.discard()
-            session.call_off(self._engine)
-            return None
         if isinstance(error, Exception) and (is_driver_error(error) or isinstance(error, OSError)):
             failure = failure_of(error, flavour)
+        if call is not None and not call.unwatch():
+            session.discard()
+            if call.is_over:
+                session.call_off(self._engine)
+            return failure
         if failure is Failure.LOST or not isinstance(error, (Exception, ChangeRaised)):
             # KeyboardInterrupt may come in the middle of an answer.
             session.discard()

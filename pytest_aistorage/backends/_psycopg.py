@@ -46,7 +46,7 @@ def cancellation_of(connection: Any) -> Any:
 
 
 def cancel(cancellation: Any, seconds: float) -> None:
-    """Call a statement off, as far as the server can be reached in time; it has none of the connection's time limits."""
+    """Call a statement off, as far as the server can be reached within so many seconds."""
     with contextlib.suppress(psycopg.Error, OSError):
         cancellation.start()
         waiting.wait_conn(generators.cancel(cancellation, timeout=seconds))
