@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from pytest_aistorage.bench import MEASURED
-from pytest_aistorage.bench.as_text import table_of
+from pytest_aistorage.bench.as_text import details_of, table_of
 from pytest_aistorage.bench.figures import Report
 from pytest_aistorage.bench.machine import Machine
 from pytest_aistorage.bench.settings import BACKENDS
@@ -75,6 +75,8 @@ def main(
             place = "pytest_aistorage.bench" if name in MEASURED else __package__
             report: Report = importlib.import_module(f"{place}.{name}").run(settings)
             console.print(table_of(report))
+            for detail in details_of(report):
+                console.print(detail)
             for line in (*report.servers, *report.unmeasured, *report.method):
                 console.print(f"  {line}")
             console.print()

@@ -41,11 +41,15 @@ class Column:
         name: its heading, and the key of a row's figures and goals, or of what it shows.
         unit: ``"ms"``, ``"×"``; what the figures are measured in. Empty: the column holds what was shown.
         digits: behind the point.
+        below: the column below whose figures this one's are shown where there is little room.
+        short: what it is called there.
     """
 
     name: str
     unit: str
     digits: int = 3
+    below: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +59,28 @@ class Shown:
     Attributes:
         good: True: it was tried and it held; False: it was seen to fail; None: neither.
         words: ``"proven"``, ``"loss shown"``, or why neither.
-        counts: what was counted: ``"0 of 560 lost"``.
+        parts: what was counted: ``"0 of 560 operations lost"``.
+        promised: whether the storage, with these settings, promises it.
     """
 
     good: bool | None
     words: str
-    counts: str = ""
+    parts: Sequence[str] = ()
+    promised: bool = False
+
+    @property
+    def counts(self) -> str:
+        """The parts in one line."""
+        return ", ".join(self.parts)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was seen to be broken."""
+        return self.promised and self.good is False
 
     def __str__(self) -> str:
         sign = {True: "✓ ", False: "✗ ", None: ""}[self.good]
-        return f"{sign}{self.words}{f': {self.counts}' if self.counts else ''}"
+        return f"{sign}{self.words}{f': {self.counts}' if self.parts else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +119,7 @@ class Report:
     Attributes:
         name: by which it is called.
         title: one line.
-        labels: the headings of what was measured.
+        labels: the headings of what was measured. The last one says more about the others.
         columns: the headings of the figures.
         rows: what was measured.
         servers: which servers, versions and durability settings.
@@ -121,6 +137,20 @@ class Report:
     method: Sequence[str] = ()
     unmeasured: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def main_columns(self) -> list[Column]:
+        """The columns that have a place of their own also where there is little room."""
+        return [column for column in self.columns if not column.below]
+
+    def small_print(self, row: Row, column: Column) -> str:
+        """Return what stands below a figure: its goal, or else what it is shown beside."""
+        if (goal := row.goals.get(column.name)) is not None:
+            return str(goal)
+        for other in self.columns:
+            if other.below == column.name and other.name in row.figures:
+                return f"{other.short} {row.text(other)}"
+        return ""
 
     @property
     def missed(self) -> list[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Self
 
 from ..backends.file import FileStorage
 from ..errors import AIStorageError, ServerUnavailableError
 from ..races.clients import ClientPool
-from ..races.durability import Durability, Setting, measure
+from ..races.durability import Durability, Setting, crash_once, measure
 from ..races.errors import RaceError
 from ..races.proof import Evidence, Proof, Verdict, prove
 from ..races.subjects import Subject
 from ..registry import open_storage
+from .behind import CacheVictim
 from .figures import Shown
 from .records import small
 from .settings import Settings
@@ -22,6 +23,7 @@ from .stores import SERVERS, Store
 __all__ = ["Prover", "gone_with_process"]
 
 _RACES = ("lost update", "torn read", "stress")
+_FOREIGN = "a server of somebody else is not crashed"
 _WORDS = {"kill": "SIGKILL", "power": "power loss"}
 _SOON = (0.1, 0.4)
 """Seconds after which a store under load is crashed: what is fsynced once a second is not yet on the disk."""
@@ -67,16 +69,42 @@ class Prover:
         """
         kind = setting.backend
         if kind in SERVERS and self._settings.stores.foreign(kind):
-            return Shown(good=None, words="not shown", counts="a server of somebody else is not crashed")
+            return Shown(good=None, words="not shown", parts=[_FOREIGN])
         return self._shown("a crash", lambda: _of_crashes(self._crashed(setting)))
+
+    def behind(self, database: str, options: Mapping[str, str]) -> Shown:
+        """Say what of the acknowledged saves of several clients is left after SIGKILL of the cache.
+
+        Args:
+            database: URL of an empty one.
+            options: by which a hybrid acknowledges what only its cache has.
+        """
+        if self._settings.stores.foreign("redis"):
+            return Shown(good=None, words="not shown", parts=[_FOREIGN])
+
+        def crashed() -> Shown:
+            losses = []
+            with CacheVictim(database, options, self._settings.stores.options("crashed")) as victim:
+                for number in range(self._runs):
+                    losses.append(
+                        crash_once(victim, "kill", self._pool, seed=f"cache/{number}", moments=_SOON)
+                    )
+            gone, of = sum(loss.lost for loss in losses), sum(loss.acknowledged for loss in losses)
+            return _judged(gone, [f"{gone} of {of} by SIGKILL of the cache"], promised=False)
+
+        return self._shown("a crash", crashed)
+
+    @property
+    def _runs(self) -> int:
+        return 1 if self._settings.quick else 3
 
     def _shown(self, what: str, show: Callable[[], Shown]) -> Shown:
         try:
             return show()
         except ServerUnavailableError as error:
-            return Shown(good=None, words="not shown", counts="; ".join(error.reasons))
+            return Shown(good=None, words="not shown", parts=error.reasons)
         except (AIStorageError, RaceError) as error:
-            return Shown(good=None, words="not shown", counts=f"{what} broke off: {type(error).__name__}")
+            return Shown(good=None, words="not shown", parts=[f"{what} broke off: {type(error).__name__}"])
 
     def _raced(self, name: str, store: Store) -> Proof:
         quick = self._settings.quick
@@ -100,7 +128,7 @@ class Prover:
             setting,
             self._settings.stores.options("crashed"),
             pool=self._pool,
-            runs=1 if self._settings.quick else 3,
+            runs=self._runs,
             moments=_SOON,
         )
 
@@ -116,25 +144,28 @@ def gone_with_process(name: str) -> Shown:
         storage.save_many([small(f"model-{one}") for one in range(number)])
     with closing(open_storage(url)) as storage:
         lost = number - len(storage.load_progress())
-    counts = f"{lost} of {number} by closing"
-    return (
-        Shown(good=False, words=LOSS, counts=counts)
-        if lost
-        else Shown(good=True, words=PROVEN, counts=counts)
-    )
+    return _judged(lost, [f"{lost} of {number} by closing"], promised=False)
 
 
 def _of_races(proof: Proof) -> Shown:
     if proof.problem is not None:
-        return Shown(good=None, words="not shown", counts=proof.problem)
+        return Shown(good=None, words="not shown", parts=[proof.problem])
     evidence = [proof.evidence[name] for name in _RACES if name in proof.evidence]
     tried = {unit: _sum(evidence, unit) for unit in ("schedules", "runs", "operations")}
-    counts = ", ".join(f"{lost} of {of} {unit} lost" for unit, (lost, of) in tried.items() if of)
-    if any(lost for lost, _ in tried.values()):
-        return Shown(good=False, words=LOSS, counts=counts)
-    if any(one.verdict is not Verdict.AS_DECLARED for one in evidence):
-        return Shown(good=None, words="inconclusive", counts=counts)
-    return Shown(good=True, words=PROVEN, counts=counts)
+    parts = [f"{lost} of {of} {unit} lost" for unit, (lost, of) in tried.items() if of]
+    promised = all(one.promised for one in evidence)
+    if promised and any(one.verdict is Verdict.INCONCLUSIVE for one in evidence):
+        return Shown(good=None, words="inconclusive", parts=parts, promised=True)
+    return _judged(sum(lost for lost, _ in tried.values()), parts, promised=promised)
+
+
+def _judged(lost: int, parts: Sequence[str], *, promised: bool) -> Shown:
+    """Proven is what was promised, was tried, and held; that nothing happened to be lost proves nothing."""
+    if lost:
+        return Shown(good=False, words=LOSS, parts=parts, promised=promised)
+    if not promised:
+        return Shown(good=None, words="none lost, none promised", parts=parts)
+    return Shown(good=True, words=PROVEN, parts=parts, promised=True)
 
 
 def _sum(evidence: list[Evidence], unit: str) -> tuple[int, int]:
@@ -143,14 +174,10 @@ def _sum(evidence: list[Evidence], unit: str) -> tuple[int, int]:
 
 
 def _of_crashes(found: Durability) -> Shown:
-    counts, lost = [], 0
+    parts, lost = [], 0
     for harm, losses in found.losses.items():
         gone = sum(loss.lost for loss in losses)
         lost += gone
-        counts.append(f"{gone} of {sum(loss.acknowledged for loss in losses)} by {_WORDS[harm]}")
-    counts += [f"{_WORDS[harm]} not shown here" for harm in found.not_shown]
-    if lost:
-        return Shown(good=False, words=LOSS, counts=", ".join(counts))
-    if not found.setting.keeps:
-        return Shown(good=None, words="none lost, none promised", counts=", ".join(counts))
-    return Shown(good=True, words=PROVEN, counts=", ".join(counts))
+        parts.append(f"{gone} of {sum(loss.acknowledged for loss in losses)} by {_WORDS[harm]}")
+    parts += [f"{_WORDS[harm]} not shown here" for harm in found.not_shown]
+    return _judged(lost, parts, promised=bool(found.setting.keeps))

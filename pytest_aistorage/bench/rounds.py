@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Contest", "Operation", "Samples", "contest", "percentile"]
@@ -82,25 +83,37 @@ def contest(
             numbers[name] += 1
     order = list(contestants)
     clock = time.perf_counter
-    was_enabled = gc.isenabled()
-    for done in range(rounds):
-        if budget is not None and done >= _LEAST_ROUNDS and time.monotonic() - started_at > budget:
-            break
-        for name in order:
-            operation, number = contestants[name], numbers[name]
-            durations: list[float] = []
-            # A collection in the middle would be charged to whoever happened to trigger it.
-            gc.collect()
-            gc.disable()
-            try:
+    with _without_collections():
+        for done in range(rounds):
+            if budget is not None and done >= _LEAST_ROUNDS and time.monotonic() - started_at > budget:
+                break
+            for name in order:
+                operation, number = contestants[name], numbers[name]
+                durations: list[float] = []
+                gc.collect()
                 for call in range(number, number + number_of[name]):
                     started = clock()
                     operation(call)
                     durations.append(clock() - started)
-            finally:
-                if was_enabled:
-                    gc.enable()
-            numbers[name] = number + number_of[name]
-            samples[name].rounds.append(durations)
-        order.reverse()
+                numbers[name] = number + number_of[name]
+                samples[name].rounds.append(durations)
+            order.reverse()
     return Contest(samples)
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Collect garbage only when told: in the middle it would be charged to whoever happened to trigger it.
+
+    What is there already is left out of the collections in between, which would take seconds with large libraries.
+    """
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()

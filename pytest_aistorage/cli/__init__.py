@@ -10,6 +10,7 @@ __all__ = ["main"]
 
 # Module and first line of help by command: listing the commands imports none of them.
 _COMMANDS = {
+    "bench": "Measure what a save and a get cost on each storage, and prove what each keeps.",
     "check": "Say whether a recorded history is linearizable, and what is wrong with it.",
     "conformance": "Run the conformance suite on a storage.",
     "doctor": "Say which servers can be had on this machine, and what to do about the rest.",
