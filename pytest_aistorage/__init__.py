@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .aio import AsyncAIStorage, open_async_storage
     from .backends.database import DatabaseStorage
     from .backends.file import FileStorage
     from .backends.hybrid import HybridStorage
@@ -38,6 +39,7 @@ __all__ = [
     "AIProgress",
     "AIStorage",
     "AIStorageError",
+    "AsyncAIStorage",
     "Capability",
     "ConfigurationError",
     "CorruptStorageError",
@@ -60,12 +62,14 @@ __all__ = [
     "VersionConflictError",
     "get_ai_storage",
     "get_storage_config",
+    "open_async_storage",
     "open_storage",
 ]
 
 _HOMES = {
     **dict.fromkeys(("AIProgress", "ProgressQuery", "StorageInfo"), "progress"),
     "AIStorage": "storage",
+    **dict.fromkeys(("AsyncAIStorage", "open_async_storage"), "aio"),
     "Capability": "capabilities",
     **dict.fromkeys(("StorageConfig", "get_storage_config"), "environment"),
     **dict.fromkeys(("ProductionAIStorage", "get_ai_storage"), "production"),

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
@@ -71,6 +72,7 @@ class ProductionAIStorage(AIStorage):
         # Of the class in general and of the instance here: a wrapper is of the type of what it wraps.
         self.type = self._storage.type  # type: ignore[misc]
         self.capabilities = self._storage.capabilities
+        self._most_at_once = self._storage._most_at_once
         self._default_ttl = self._storage._default_ttl
 
     @property
@@ -129,6 +131,12 @@ class ProductionAIStorage(AIStorage):
 
     def _get(self, model_name: str) -> AIProgress | None:
         return self._storage._get(model_name)
+
+    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
+        return self._storage._get_many(model_names)
+
+    def _at_once(self) -> AbstractContextManager[object] | None:
+        return self._storage._at_once()
 
     def _load(self) -> list[AIProgress]:
         return self._storage._load()

@@ -6,6 +6,7 @@ import builtins
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Self, final
@@ -22,6 +23,7 @@ from .errors import (
 from .progress import AIProgress, ProgressQuery, StorageInfo
 from .validation import (
     checked_batch,
+    checked_batch_size,
     checked_expected_version,
     checked_name,
     checked_progress,
@@ -39,8 +41,6 @@ DEFAULT_TIMEOUT = 5.0
 
 DEFAULT_BATCH_SIZE = 1000
 """Records that `AIStorage.iter_progress` fetches at a time."""
-
-_LARGEST_BATCH = 2**31 - 1  # no server takes a larger LIMIT everywhere, and none has so many models
 
 
 class ChangeRaised(BaseException):
@@ -97,6 +97,8 @@ class AIStorage(ABC):
 
     capabilities: frozenset[Capability]
     _closed = False
+    _most_at_once: int = 8
+    """Operations of `AsyncAIStorage` that may be under way at once: each has a thread and a connection."""
     _default_ttl: timedelta | None = None
 
     # -- the contract ---------------------------------------------------------------------------------------
@@ -183,10 +185,9 @@ class AIStorage(ABC):
             InvalidProgressError: ``batch_size`` is no int from 1 up. At the call, not at the first record.
             CorruptStorageError, StorageUnavailableError: as for `get_progress`, while iterating.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidProgressError("batch_size", batch_size, "must be an int from 1 up")
+        size = checked_batch_size(batch_size)
         with self._operation():
-            records = self._iter(min(batch_size, _LARGEST_BATCH))
+            records = self._iter(size)
         return self._guarded(records)
 
     @final
@@ -362,6 +363,18 @@ class AIStorage(ABC):
     @abstractmethod
     def _location(self) -> str:
         """The URL or path, without any password."""
+
+    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
+        """The records of several models, each read at a moment of its own; for reads that wait at the same time."""
+        return [self._get(name) for name in model_names]
+
+    def _at_once(self) -> AbstractContextManager[object] | None:
+        """Make an operation on one model a matter of no waiting, for the length of a ``with`` block.
+
+        Returns:
+            None where it can't: a file, a server or a lock may be waited for.
+        """
+        return None
 
     def _load(self) -> list[AIProgress]:
         return list(self._iter(DEFAULT_BATCH_SIZE))

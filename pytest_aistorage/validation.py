@@ -15,6 +15,7 @@ __all__ = [
     "MAX_LEVELS",
     "MAX_NAME_LENGTH",
     "checked_batch",
+    "checked_batch_size",
     "checked_expected_version",
     "checked_name",
     "checked_progress",
@@ -26,6 +27,7 @@ __all__ = [
 MAX_NAME_LENGTH = 255
 MAX_LEVELS = 32
 _INT32_MAX = 2**31 - 1
+_LARGEST_BATCH = _INT32_MAX  # no server takes a larger LIMIT everywhere, and none has so many models
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 
@@ -68,6 +70,17 @@ def checked_batch(progresses: Iterable[AIProgress]) -> list[AIProgress]:
             raise InvalidProgressError("model_name", record.model_name, "must not come twice in a batch")
         seen.add(record.model_name)
     return records
+
+
+def checked_batch_size(value: object) -> int:
+    """Return how many records to fetch at a time, no more than every server takes.
+
+    Raises:
+        InvalidProgressError: no int from 1 up.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidProgressError("batch_size", value, "must be an int from 1 up")
+    return min(value, _LARGEST_BATCH)
 
 
 def checked_name(value: object) -> str:

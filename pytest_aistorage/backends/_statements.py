@@ -84,6 +84,10 @@ class Statements:
         ]
         listing = sa.select(*self._columns).order_by(progress.c.model_name)
         self.get = self.compiled(sa.select(*self._columns).where(this))
+        # Of several models at once: the others have no arrays, and take one statement for each.
+        names: Any = sa.bindparam("model_names", type_=postgresql.ARRAY(sa.Text()))
+        several = sa.select(*self._columns).where(progress.c.model_name == sa.any_(names))
+        self.get_many = self.compiled(several) if flavour == "postgresql" else None
         self.load = self.compiled(listing)
         self.page = self.compiled(
             listing.where(progress.c.model_name > sa.bindparam("last")).limit(sa.bindparam("batch_size"))

@@ -120,6 +120,7 @@ class DatabaseStorage(AIStorage):
         else:
             raise ConfigurationError(f"option db: must be a SQLAlchemy Engine, not {type(db).__name__}")
         flavour_of(self._engine)
+        self._most_at_once = size
         self._executor = Executor(self._engine, where=where, secret=secret or "", timeout=limit)
         if self._owned and overflow:
             self._executor.keep_sessions(size)
@@ -200,6 +201,19 @@ class DatabaseStorage(AIStorage):
         rows = self._executor.run(get)
         reach("after_read")
         return record_of(rows[0]) if rows else None
+
+    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
+        def get(session: Session, sql: Statements) -> dict[str, Row]:
+            if sql.get_many is not None:
+                rows = session.rows(sql.get_many, {"model_names": model_names})
+            else:
+                rows = [row for name in model_names for row in session.rows(sql.get, {"model_name": name})]
+            return {row[0]: row for row in rows}
+
+        found = self._executor.run(get)
+        reach("after_read")
+        # A record for each who asks, for its metadata can be changed.
+        return [record_of(found[name]) if name in found else None for name in model_names]
 
     def _iter(self, batch_size: int) -> Iterator[AIProgress]:
         last = ""

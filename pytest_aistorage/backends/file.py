@@ -43,6 +43,7 @@ class FileStorage(AIStorage):
     type: ClassVar[str] = "file"
     schemes: ClassVar[tuple[str, ...]] = ("file",)
     url_options: ClassVar[config.OptionChecks] = {"timeout": config.seconds}
+    _most_at_once = 1  # each operation takes the whole file; two would gain nothing and meet half of it
 
     def __init__(self, path: str | Path) -> None:
         self.capabilities = frozenset({Capability.SHARED_BETWEEN_PROCESSES, Capability.SURVIVES_CLOSE})

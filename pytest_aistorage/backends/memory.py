@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -51,6 +52,25 @@ class _Lock:
         if self.changing:
             self._lock.release()
             raise UnsupportedOperationError("update_progress: change must not use the storage")
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
+
+    def held_if_free(self) -> _Held | None:
+        """Take it unless another thread has it, until the end of the ``with`` block of what is returned."""
+        return _Held(self._lock) if self._lock.acquire(blocking=False) else None
+
+
+class _Held:
+    """A lock that is taken already, for a ``with`` block to release."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        pass
 
     def __exit__(self, *_error: object) -> None:
         self._lock.release()
@@ -210,6 +230,9 @@ class MemoryStorage(AIStorage):
             slot.version += 1
             slot.record = slot.expires_at = None
             return slot.version
+
+    def _at_once(self) -> AbstractContextManager[object] | None:
+        return self._store.lock.held_if_free()
 
     def _count(self) -> int:
         with self._store.lock:

@@ -222,6 +222,18 @@ class RedisStorage(AIStorage):
         reach("after_read")
         return None if value is None else decoded(model_name, value)
 
+    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
+        if not isinstance(self._link, Link):  # several nodes, each with its own models
+            return super()._get_many(model_names)
+        commands = tuple(("GET", self._keys.record + name) for name in model_names)
+        replies = self._link.ask(commands, self._link.deadline())
+        reach("after_read")
+        values = [self._link.answer(reply) for reply in replies]
+        return [
+            None if value is None else decoded(name, value)
+            for name, value in zip(model_names, values, strict=True)
+        ]
+
     def _load(self) -> list[AIProgress]:
         return self._page("-", "+", -1)[0]
 
