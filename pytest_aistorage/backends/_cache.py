@@ -18,8 +18,10 @@ from ..errors import OutcomeUnknownError, StorageUnavailableError
 from ..progress import AIProgress
 from . import _cache_scripts as scripts
 from ._cache_link import CacheDown, CacheLink, Command
+from ._cache_routes import RoutedCacheLink
 from ._cache_table import CacheTable, Seen
 from ._redis_records import decoded
+from ._reigns import BELIEVED, Reigns
 
 __all__ = ["Cache", "Claim", "Write"]
 
@@ -33,6 +35,10 @@ _HELD_BACK: Final = 0.05
 _CUT_OFF: Final = 10.0
 """Seconds, at least, for which a client lets all others know that it writes without the cache."""
 
+_TRIES: Final = 5
+"""Announcements to a server that has to begin its reign. More are needed only where two servers claim the same place,
+each with clients of its own; whoever does not get through goes on without the cache."""
+
 _DRIFT: Final = 1.05
 """How much longer than a lease its end is waited for: the cache's clock may be slower than ours."""
 
@@ -43,6 +49,7 @@ class Claim:
 
     model_name: str
     token: str
+    process: str
 
 
 class Write:
@@ -103,9 +110,20 @@ class Cache:
         lease: seconds that a value may be read after the moment at which its reading began; 0: a minute, and nobody
             waits for its end.
         span: seconds within which a write has ended, one way or the other, after it was announced.
+        reigns: where one of several servers holds a place: which. Keys of a place have one hash tag. None: there is
+            one server, which nobody takes the place of.
     """
 
-    def __init__(self, link: CacheLink, table: CacheTable, *, prefix: str, lease: float, span: float) -> None:
+    def __init__(
+        self,
+        link: CacheLink | RoutedCacheLink,
+        table: CacheTable,
+        *,
+        prefix: str,
+        lease: float,
+        span: float,
+        reigns: Reigns | None = None,
+    ) -> None:
         self._link = link
         self._prefix = prefix
         self._table = table
@@ -115,6 +133,7 @@ class Cache:
         self._lock = threading.Lock()
         self._seen: Seen | None = None
         self._mark = _Mark()
+        self._reigns = reigns
 
     # -- reading --------------------------------------------------------------------------------------------
 
@@ -132,7 +151,8 @@ class Cache:
         with contextlib.suppress(CacheDown):
             store = self._registered().store
             value = self._link.exchange(
-                lambda process: [("GET", self._key(store, process, "value", model_name))]
+                lambda process: [("GET", self._key(store, process, "value", model_name))],
+                self._place(model_name),
             )[0]
             if value is not None:
                 return (_read(model_name, value),)
@@ -155,38 +175,74 @@ class Cache:
             self.give_back(claim)
             return
         value = _ABSENT if record is None else _text(record)
-        self._fill(claim, registered.store, b"" if seen.cut_off and self._waits else value, seen.span)
+        cut_off = seen.cut_off and self._waits
+        if cut_off or not self._reigns_long(claim, seen):
+            value = b""
+        self._fill(claim, registered.store, value, seen.span)
+
+    def _reigns_long(self, claim: Claim, seen: Seen) -> bool:
+        """Whether all writes that were announced to another server than this one are over."""
+        if self._reigns is None:
+            return True
+        place = self._place(claim.model_name)
+        reign = self._reigns.of(place)
+        if reign is None or reign.name != claim.process:
+            self._link.ask_anew()
+            self._reigns.begin(place, claim.process)
+            if reign is None:
+                self._complete(seen.store, place)
+            return False
+        # The record was read up to one lease ago.
+        return reign.age > seen.span + seen.lease + BELIEVED
+
+    def _complete(self, store: str, place: str = "") -> None:
+        """Tell the cache that it has missed no announcement: nobody can have made any."""
+        with contextlib.suppress(CacheDown):
+            self._link.exchange(
+                lambda process: [
+                    ("SET", self._key(store, process, "epoch", place=place), 0, "PX", _REMEMBERED)
+                ],
+                place,
+            )
 
     def give_back(self, claim: Claim) -> None:
         """Give a claim back unused, so that another client may fill."""
         self._fill(claim, self._registered().store, b"", 0.0)
 
     def _fill(self, claim: Claim, store: str, value: bytes, span: float) -> None:
+        place = self._place(claim.model_name)
+
         def fill(process: str) -> list[Command]:
+            if process != claim.process:
+                raise CacheDown("the claim was another server's")
             keys = [self._key(store, process, kind, claim.model_name) for kind in ("value", "fill")]
-            return [
-                (scripts.FILL, 3, *keys, self._key(store, process, "epoch"), claim.token, value, _ms(span))
-            ]
+            epoch = self._key(store, process, "epoch", place=place)
+            return [(scripts.FILL, 3, *keys, epoch, claim.token, value, _ms(span))]
 
         with contextlib.suppress(CacheDown):
-            self._link.exchange(fill)
+            self._link.exchange(fill, place)
 
     def _claimed(self, store: str, model_name: str) -> tuple[AIProgress | None] | Claim | None:
         token = secrets.token_hex(8)
         patience = time.monotonic() + _HELD_BACK
         pause = 0.001
 
+        place = self._place(model_name)
+        asked = ""
+
         def claim(process: str) -> list[Command]:
+            nonlocal asked
+            asked = process
             keys = [self._key(store, process, kind, model_name) for kind in ("value", "fill", "block")]
-            epoch = self._key(store, process, "epoch")
+            epoch = self._key(store, process, "epoch", place=place)
             return [(scripts.CLAIM, 4, *keys, epoch, token, _ms(self._lease), _REMEMBERED)]
 
         while True:
-            reply = self._link.exchange(claim)[0]
+            reply = self._link.exchange(claim, place)[0]
             if isinstance(reply, bytes):
                 return (_read(model_name, reply),)
             if reply == scripts.GRANTED:
-                return Claim(model_name, token)
+                return Claim(model_name, token, asked)
             if reply == scripts.BLOCKED or time.monotonic() + pause > patience:
                 return None
             interruption.pause(pause)
@@ -200,31 +256,52 @@ class Cache:
         Returns:
             Whether it is announced; False: the cache does not answer.
         """
-        store = self._registered().store
+        placed = self._placed(model_names)
+        with contextlib.suppress(CacheDown):
+            for _ in range(_TRIES):
+                # All of them once more where one took its time: what was announced first may be over by then.
+                done = [self._block(place, names, token) for place, names in placed.items()]
+                if all(done):
+                    return True
+        return False
+
+    def _block(self, place: str, model_names: Sequence[str], token: str) -> bool:
+        """Announce a write of the models of one place; False: it may have to be announced to another server."""
+        registered = self._registered()
+        asked = ""
 
         def block(process: str) -> list[Command]:
+            nonlocal asked
+            asked = process
             keys = [
-                self._key(store, process, kind, name)
+                self._key(registered.store, process, kind, name)
                 for name in model_names
                 for kind in ("value", "fill", "block")
             ]
             return [(scripts.BLOCK, len(keys), *keys, token, _ms(self.span))]
 
-        try:
-            self._link.exchange(block)
-        except CacheDown:
-            return False
-        return True
+        self._link.exchange(block, place)
+        if self._reigns is None or self._reigns.is_believed(place, asked):
+            return True
+        reign = self._reigns.of(place)
+        if reign is None:
+            self._complete(registered.store, place)
+        elif reign.name != asked:
+            self._link.ask_anew()
+            self._link.exchange(block, place)
+        return self._reigns.confirm(place, asked, registered.lease if self._waits else 0.0)
 
     def unblock(self, model_names: Sequence[str], token: str) -> None:
         """Let models be cached again; where that fails, they will be when the write's span is over."""
         store = self._registered().store
 
-        def unblock(process: str) -> list[Command]:
-            return [("ZREM", self._key(store, process, "block", name), token) for name in model_names]
+        for place, names in self._placed(model_names).items():
 
-        with contextlib.suppress(CacheDown):
-            self._link.send(unblock)
+            def unblock(process: str, names: Sequence[str] = names) -> list[Command]:
+                return [("ZREM", self._key(store, process, "block", name), token) for name in names]
+
+            with contextlib.suppress(CacheDown):
+                self._link.send(unblock, place)
 
     def write_alone(self) -> float:
         """Keep everybody from filling, and wait until what was filled before is gone.
@@ -267,8 +344,22 @@ class Cache:
 
     # -- inside ---------------------------------------------------------------------------------------------
 
-    def _key(self, store: str, process: str, kind: str, model_name: str = "") -> str:
-        return f"{self._prefix}cache:{store}:{process}:{kind}:{model_name}"
+    def _place(self, model_name: str) -> str:
+        """The hash tag of a model's keys; empty: there is one server."""
+        return "" if self._reigns is None else self._reigns.place_of(model_name)
+
+    def _placed(self, model_names: Sequence[str]) -> dict[str, list[str]]:
+        placed: dict[str, list[str]] = {}
+        for name in model_names:
+            placed.setdefault(self._place(name), []).append(name)
+        return placed
+
+    def _key(
+        self, store: str, process: str, kind: str, model_name: str = "", *, place: str | None = None
+    ) -> str:
+        tag = self._place(model_name) if place is None else place
+        prefix = f"{self._prefix}{{{tag}}}" if tag else self._prefix
+        return f"{prefix}cache:{store}:{process}:{kind}:{model_name}"
 
     def _registered(self) -> Seen:
         if (seen := self._seen) is not None:
@@ -276,13 +367,12 @@ class Cache:
         with self._lock:
             if self._seen is None:
                 self._table.prepare()
+                if self._reigns is not None:
+                    self._reigns.prepare()
                 if not (name := self._table.seen().store):
                     name = secrets.token_hex(8)
-                    # Nobody can have announced anything in a store that has no name, so there is nothing to wait for.
-                    with contextlib.suppress(CacheDown):
-                        self._link.exchange(
-                            lambda process: [("SET", self._key(name, process, "epoch"), 0, "PX", _REMEMBERED)]
-                        )
+                    if self._reigns is None:
+                        self._complete(name)
                 self._table.register(name, self._lease, self.span)
                 self._seen = self._table.seen()
             return self._seen

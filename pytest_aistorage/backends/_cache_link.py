@@ -15,14 +15,19 @@ import redis
 
 from .._interruption import Call, check, cut, watched
 from ..errors import ConfigurationError
-from ._redis_link import packed, reply_of, without_password
+from ._redis_link import code_of, packed, reply_of, without_password
 from ._redis_scripts import Script
 from ._redis_settings import parsed_info, product
 
-__all__ = ["CacheDown", "CacheLink", "Command"]
+__all__ = ["CacheDown", "CacheLink", "Command", "Redirected"]
 
 Command = tuple[Any, ...]
 """A command's words; a `Script` in the first place is run, with the number of keys behind it."""
+
+# Of a node of a cluster, or of a replica: how it begins to say that another one is to be asked, or later.
+_ELSEWHERE: Final = frozenset(
+    {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING", "READONLY"}
+)
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
@@ -43,6 +48,18 @@ class CacheDown(Exception):
     def __init__(self, said: str | None, *, may_have_run: bool = False) -> None:
         super().__init__(said)
         self.may_have_run = may_have_run
+
+
+class Redirected(Exception):
+    """One server of several is not responsible, or not ready. It has carried nothing out.
+
+    Args:
+        refusal: in its own words.
+    """
+
+    def __init__(self, refusal: Exception) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
 
 
 class _Line:
@@ -68,10 +85,12 @@ class CacheLink:
     Args:
         pool: of the driver; not closed by this class.
         evicts: whether a cache is taken that drops keys when its memory runs short.
+        of_several: whether another may take over from the server, which has another name each time it is a master.
     """
 
-    def __init__(self, pool: Any, *, evicts: bool) -> None:
+    def __init__(self, pool: Any, *, evicts: bool, of_several: bool = False) -> None:
         self._pool = pool
+        self._of_several = of_several
         self._evicts = evicts
         self._lines: collections.deque[_Line] = collections.deque()
         self._owner = os.getpid()
@@ -81,24 +100,29 @@ class CacheLink:
         self._closed = False
         self.trouble: str | None = None
 
-    def exchange(self, commands: Callable[[str], Sequence[Command]], *, once: bool = False) -> list[Any]:
+    def exchange(
+        self, commands: Callable[[str], Sequence[Command]], place: str = "", *, once: bool = False
+    ) -> list[Any]:
         """Send commands in one go; return their replies.
 
         Args:
             commands: makes them, given the name of the process that will answer: another one after each restart.
+            place: of the keys; there is one here.
             once: not again where they may have been carried out: they would do so twice.
 
         Raises:
             CacheDown: it does not answer, refuses, or has just failed.
+            Redirected: it is one of several, and not the one.
             ConfigurationError: it may drop keys when its memory runs short, or does not tell its run_id.
         """
         return self._done(commands, _answered, once=once)
 
-    def send(self, commands: Callable[[str], Sequence[Command]]) -> None:
+    def send(self, commands: Callable[[str], Sequence[Command]], place: str = "") -> None:
         """Send commands, and wait for no reply.
 
         Args:
             commands: as for `exchange`, without scripts.
+            place: as for `exchange`.
 
         Raises:
             CacheDown, ConfigurationError: as for `exchange`.
@@ -112,6 +136,10 @@ class CacheLink:
             CacheDown: nothing does.
         """
         return product(parsed_info(self.exchange(lambda process: [("INFO", "server")])[0]))
+
+    def ask_anew(self) -> None:
+        """Connect anew for the next exchange, and ask for the name of the process."""
+        self._drop_lines()
 
     def close(self) -> None:
         """Give all connections back to the pool, closed."""
@@ -137,6 +165,8 @@ class CacheLink:
                 replies = carry_out(line, commands(line.process))
             except (redis.RedisError, OSError) as error:
                 self._drop(line)
+                if self._of_several and code_of(error) in _ELSEWHERE:
+                    raise Redirected(error) from None
                 check()  # a connection that was cut from this side is no failure of the cache
                 may_have_run = line is not None and line.sent and not isinstance(error, _REFUSALS)
                 if line is not None and line.used and not (once and may_have_run):
@@ -211,7 +241,12 @@ class CacheLink:
                 "cache: its INFO does not tell the run_id, without which a restarted cache can't be told from the "
                 "one before it; let the user run INFO"
             )
-        return name
+        if not self._of_several:
+            return name
+        if said.get("role") != "master":
+            raise redis.ReadOnlyError("READONLY it is a replica")
+        # A process that was a replica meanwhile may have any copies, of any age: it is a master of another history.
+        return f"{name[:20]}{said.get('master_replid', '')[:20]}"
 
 
 def _answered(line: _Line, commands: Sequence[Command]) -> list[Any]:

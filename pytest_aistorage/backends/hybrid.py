@@ -16,8 +16,9 @@ from ._behind import Epochs
 from ._behind_table import BehindTable
 from ._cache import Cache
 from ._cache_link import CacheDown, CacheLink
+from ._cache_opening import open_cache
 from ._cache_table import CacheTable
-from ._redis_pool import pool_from_url, pool_of
+from ._reigns import Reigns
 from ._write_behind import WriteBehind
 from ._write_through import WriteThrough
 from .database import DatabaseStorage
@@ -30,15 +31,11 @@ __all__ = ["HybridStorage"]
 
 T = TypeVar("T")
 
-_PREFIX = "ai_progress:"
 _LEASE = 1.0
 _LEASE_BEHIND = 5.0
 _FLUSH_INTERVAL = 0.1
 _MAX_DIRTY = 1000
 _CACHE_TIMEOUT = 0.5
-_MAX_CONNECTIONS = 50
-
-_CACHES = ("redis", "rediss", "valkey", "valkeys", "unix")
 
 
 def _lease(name: str, value: object) -> float:
@@ -94,7 +91,8 @@ class HybridStorage(AIStorage):
     Args:
         url: of the database: ``postgresql://…``, ``mysql://…``, ``mariadb://…`` or ``sqlite:///…``. Each option below
             can stand in its query.
-        cache: URL of the cache: ``redis://…``, ``rediss://…``, ``valkey://…``, ``valkeys://…`` or ``unix://…``;
+        cache: URL of the cache: ``redis://…``, ``rediss://…``, ``valkey://…``, ``valkeys://…`` or ``unix://…``; with
+            write-through also a Cluster, ``redis+cluster://…``, and what Sentinels watch, ``redis+sentinel://…``.
             ``?prefix=`` in it begins every key, ``ai_progress:`` by default.
         db: a SQLAlchemy engine instead of the URL; never closed.
         redis: a `redis.Redis` instead of the cache's URL; never closed.
@@ -160,19 +158,13 @@ class HybridStorage(AIStorage):
             raise ConfigurationError(
                 "a hybrid storage needs either a cache's URL or a Redis client (redis=…)"
             )
-        self._pool = pool = None
-        if cache is not None:
-            where, keys = config.option_of(config.StorageURL.parse(cache), {}, {"prefix": config.text})
-            if where.scheme not in _CACHES:
-                raise ConfigurationError(f"option cache: no Redis URL: {where.scheme}://")
-            self._pool = pool = pool_from_url(
-                where, timeout=options.get("cache_timeout", _CACHE_TIMEOUT), max_connections=_MAX_CONNECTIONS
-            )
-            self._cache_location = str(where)
-        else:
-            pool = pool_of(redis)
-            keys = {}
-            self._cache_location = "a client that was handed in"
+        behind = options.get("write_policy") == _BEHIND
+        leased: float = options.get("lease", _LEASE_BEHIND if behind else _LEASE)
+        access = open_cache(
+            cache, redis, timeout=options.get("cache_timeout", _CACHE_TIMEOUT), evicts=not leased
+        )
+        self._access = access
+        self._link = access.link
         self._database = DatabaseStorage(
             url,
             db=db,
@@ -182,23 +174,24 @@ class HybridStorage(AIStorage):
             replica=replica,
             durability=durability,
         )
-        behind = options.get("write_policy") == _BEHIND
-        leased: float = options.get("lease", _LEASE_BEHIND if behind else _LEASE)
         executor = self._database._executor
-        self._link = CacheLink(pool, evicts=not leased)
         shared = CacheTable(executor)
-        prefix = keys.get("prefix", _PREFIX)
         self._policy: WriteThrough | WriteBehind
         self.capabilities = self._database.capabilities
         if behind:
             if not leased:
                 raise ConfigurationError(f"option lease: {_BEHIND} needs one")
+            if not isinstance(access.link, CacheLink):
+                raise ConfigurationError(
+                    f"option cache: {_BEHIND} takes one Redis server (redis://…): a replica that takes over may not "
+                    "have what was acknowledged, and nobody would know"
+                )
             self._policy = WriteBehind(
                 Epochs(
-                    self._link,
+                    access.link,
                     BehindTable(executor),
                     shared,
-                    prefix=prefix,
+                    prefix=access.prefix,
                     lease=leased,
                     timeout=executor.timeout,
                 ),
@@ -211,7 +204,8 @@ class HybridStorage(AIStorage):
             return
         # One try may begin when the time is nearly up; then there is its answer, and a connection before it.
         span = 3 * executor.timeout + 1
-        self._cache = Cache(self._link, shared, prefix=prefix, lease=leased, span=span)
+        reigns = None if access.place_of is None else Reigns(executor, access.place_of)
+        self._cache = Cache(self._link, shared, prefix=access.prefix, lease=leased, span=span, reigns=reigns)
         self._policy = WriteThrough(self._cache, self._database)
         if not leased:
             self.capabilities -= {Capability.LINEARIZABLE}
@@ -317,9 +311,7 @@ class HybridStorage(AIStorage):
     def _close(self) -> None:
         self._policy.close(self._database._executor.timeout)
         self._database.close()
-        self._link.close()
-        if self._pool is not None:
-            self._pool.disconnect()
+        self._access.close()
 
     def _location(self) -> str:
-        return f"{self._database._location()} with cache {self._cache_location}"
+        return f"{self._database._location()} with cache {self._access.location}"
