@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_MOST_PROCESSES = 4  # more have too few tests each to make up for their start
+
 
 @click.command("conformance")
 @click.argument("backend")
@@ -59,7 +61,13 @@ __all__ = ["command"]
 @click.option(
     "-k", "expression", metavar="EXPRESSION", help="Run only the tests that this matches, as in pytest."
 )
-@click.option("-n", "processes", metavar="N", help="Run in N processes, or auto; needs pytest-xdist.")
+@click.option(
+    "-n",
+    "processes",
+    metavar="N",
+    help="Run in N processes by pytest-xdist, 0: in one. Without it as many as there are processors, up to 4, where "
+    "pytest-xdist is installed.",
+)
 @provider_option(QUICKEST_FIRST)
 @url_option
 @click.argument("pytest_arguments", metavar="[-- PYTEST_ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
@@ -108,11 +116,19 @@ def command(
     if processes is not None:
         _need("xdist", "-n needs pytest-xdist: pip install pytest-xdist")
         arguments += ["-p", "xdist.plugin", "-n", processes]
+    elif (
+        expression is None
+        and not {"--pdb", "--trace", "-s"} & set(pytest_arguments)  # which want the terminal
+        and importlib.util.find_spec("xdist") is not None
+    ):
+        arguments += ["-p", "xdist.plugin", "-n", "auto", f"--maxprocesses={_MOST_PROCESSES}"]
     own = not is_built_in(backend)
     with (
-        tempfile.TemporaryDirectory(prefix="aistorage-suite-", dir=quickest_place() if own else None) as name,
+        tempfile.TemporaryDirectory(prefix="aistorage-suite-", dir=quickest_place()) as name,
         environment(Path(name), stores=own),
     ):
+        if not own:  # SQLite's file, and the naive one
+            arguments.append(f"--basetemp={Path(name) / 'files'}")
         check(backend, capabilities, Path(name))
         suite = Suite(backend, Path(name), [*arguments, *pytest_arguments], urls)
         status = _run_once(suite, seed) if runs == 1 else _run_often(suite, range(seed, seed + runs))
