@@ -77,7 +77,7 @@ def main(
             console.print(table_of(report))
             for detail in details_of(report):
                 console.print(detail)
-            for line in (*report.servers, *report.unmeasured, *report.method):
+            for line in (*report.servers, *report.notes, *report.method):
                 console.print(f"  {line}")
             console.print()
             reports.append(report)

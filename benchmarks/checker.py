@@ -94,7 +94,7 @@ def run(settings: DevelopersSettings) -> Report:
         place = Path(directory)
         peer = None
         if settings.porcupine is None:
-            report.unmeasured.append(
+            report.notes.append(
                 f"the peer, Porcupine: it takes Go, and --porcupine with a checkout of {_MODULE}"
             )
         else:

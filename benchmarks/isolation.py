@@ -58,7 +58,7 @@ def run(settings: Settings) -> Report:
             try:
                 store = settings.stores.volatile(backend)
             except ServerUnavailableError as error:
-                report.unmeasured.append(str(error))
+                report.notes.append(str(error))
                 continue
             urls[backend] = store.url
             report.servers.append(f"{backend}: {store.server}; {store.promise.settings}")
@@ -66,7 +66,7 @@ def run(settings: Settings) -> Report:
     for name in ("pytest-postgresql", "pytest-redis"):
         if not installed(name):
             ways = [way for way in ways if way.name != name]
-            report.unmeasured.append(f"{name} is not installed")
+            report.notes.append(f"{name} is not installed")
     medians = _rounds(settings, ways, urls)
     empty = medians["an empty test", False]
     report.details["an empty test, ms"] = statistics.median(empty)

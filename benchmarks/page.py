@@ -53,7 +53,7 @@ def _section(report: Report, machine: str) -> str:
     for row in report.rows:
         cells = [*row.labels, *(_cell(row, column) for column in report.columns)]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"- {line}" for line in (*report.servers, *report.unmeasured))])
+    return "\n".join([*lines, "", *(f"- {line}" for line in (*report.servers, *report.notes))])
 
 
 def _cell(row: Row, column: Column) -> str:

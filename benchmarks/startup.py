@@ -75,7 +75,7 @@ def _servers(settings: Settings, kind: str, goal: Goal, report: Report) -> None:
                     took = (time.perf_counter() - started) * 1e3
                     version = server.version
             except ServerUnavailableError as error:
-                report.unmeasured.append(str(error))
+                report.notes.append(str(error))
                 continue
             if number == 0:  # it may have filled the cache and imported the driver
                 report.servers.append(f"{provider}: {version}")
@@ -112,7 +112,7 @@ def _collection(settings: Settings, report: Report) -> None:
             path = environment(place / name, ["pytest", name])
             environments[name] = {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": ""}
         else:
-            report.unmeasured.append(f"{name} is not installed")
+            report.notes.append(f"{name} is not installed")
     commands: dict[str, Callable[[], None]] = {
         name: _collect(empty, ["-S"], [], env) for name, env in environments.items()
     }

@@ -62,7 +62,7 @@ def _section(report: Report) -> str:
         parts.append(f"<details><summary>The same as a table</summary>{_table(report)}</details>")
     elif report.rows:
         parts.append(_table(report))
-    parts += _list(report.unmeasured, "notes")
+    parts += _list(report.notes, "notes")
     parts += [f"<p>{escaped(sentence)}</p>" for sentence in report.method]
     if report.servers:
         listed = "".join(_list(report.servers, "servers"))

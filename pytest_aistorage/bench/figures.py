@@ -124,7 +124,7 @@ class Report:
         rows: what was measured.
         servers: which servers, versions and durability settings.
         method: how it was measured, in sentences.
-        unmeasured: what could not be measured, and why.
+        notes: what could not be measured, or misses its goal, and why.
         details: more figures, for the JSON only.
     """
 
@@ -135,7 +135,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     servers: list[str] = field(default_factory=list)
     method: Sequence[str] = ()
-    unmeasured: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -58,7 +58,7 @@ def run(settings: Settings) -> Report:
         try:
             _measure(settings, backend, sizes, report)
         except ServerUnavailableError as error:
-            report.unmeasured.append(str(error))
+            report.notes.append(str(error))
     return report
 
 
@@ -81,7 +81,7 @@ def _measure(settings: Settings, backend: str, sizes: tuple[int, ...], report: R
             for first in range(0, size, batch):
                 storage.save_many([realistic(name) for name in names[first : first + batch]])
             if (took := _longest(storage, names)) > BOUND and opened:
-                report.unmeasured.append(
+                report.notes.append(
                     f"{backend}: one operation takes {took:.1f} s with {size:,} models: no more of them are measured"
                 )
                 break

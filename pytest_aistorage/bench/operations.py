@@ -49,7 +49,7 @@ def run(settings: Settings) -> Report:
         try:
             _measure(settings, backend, report)
         except ServerUnavailableError as error:
-            report.unmeasured.append(str(error))
+            report.notes.append(str(error))
     return report
 
 

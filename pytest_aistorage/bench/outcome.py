@@ -51,9 +51,9 @@ class Outcome:
         ]
 
     @property
-    def unmeasured(self) -> list[str]:
-        """What could not be measured, and why, each line once."""
-        return list(dict.fromkeys(line for report in self.reports for line in report.unmeasured))
+    def notes(self) -> list[str]:
+        """What could not be measured, or misses its goal, and why; each line once."""
+        return list(dict.fromkeys(line for report in self.reports for line in report.notes))
 
     def document(self) -> dict[str, Any]:
         """Return everything as what JSON can say."""

@@ -12,7 +12,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from .. import codec
 from ..backends.database import DatabaseStorage
@@ -90,7 +90,10 @@ class _RawRedis:
     def __init__(self, url: str, storage: RedisStorage) -> None:
         import redis
 
-        self._client = redis.Redis.from_url(url)
+        parts = urlsplit(url)
+        # On a server of somebody else the storage's keys have a prefix, of which redis-py knows nothing.
+        query = urlencode([one for one in parse_qsl(parts.query) if one[0] != "prefix"])
+        self._client = redis.Redis.from_url(parts._replace(query=query).geturl())
         self._storage = storage
 
     def getter(self, name: str) -> Callable[[], object]:

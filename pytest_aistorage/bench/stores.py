@@ -142,7 +142,7 @@ class Stores:
             ServerUnavailableError: there is none to be had, or it is somebody else's and has other settings.
         """
         if backend == "hybrid":
-            return _hybrid(self.durable("postgres"), self.durable("redis", {"appendonly": "no"}))
+            return _hybrid(self.durable("postgres"), self.cache())
         if backend not in SERVERS:
             return self._local(backend)
         if backend in self._urls:
@@ -161,6 +161,14 @@ class Stores:
             )
             self._private[key] = self._exits.enter_context(server)
         return self._store(self._private[key])
+
+    def cache(self) -> Store:
+        """An empty Redis as a hybrid's cache: without an append-only file, unless it is somebody else's and has one.
+
+        Raises:
+            ServerUnavailableError: there is none to be had.
+        """
+        return self.durable("redis", None if self.foreign("redis") else {"appendonly": "no"})
 
     def _store(self, server: Server) -> Store:
         url = server.create_database()

@@ -161,7 +161,7 @@ def _print(outcome: Outcome, elapsed: float, lacking: list[str]) -> None:
             for detail in details_of(report):
                 console.print(detail, soft_wrap=True)
             console.print()
-    for line in outcome.unmeasured:
+    for line in outcome.notes:
         console.print(Text(line, style="yellow"), soft_wrap=True)
     for line in outcome.missed:
         console.print(Text.assemble(("goal missed: ", "bold"), line), soft_wrap=True)

@@ -60,7 +60,7 @@ def test_checker_finds_what_was_planted(tmp_path: Path) -> None:
     assert all(said == (fault if fault in faults else "linearizable") for fault, said in told)
     assert {fault for fault, _ in told} == {"–", "deletes", *faults}
     assert all(set(row["figures"]) == {"time", "memory"} for row in report["rows"])
-    assert "--porcupine" in report["unmeasured"][0]
+    assert "--porcupine" in report["notes"][0]
 
 
 def test_a_missed_goal_is_said_and_ends_with_status_1(

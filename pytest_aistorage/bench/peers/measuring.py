@@ -23,7 +23,7 @@ from ..stores import Store
 from . import of_mlflow, of_optuna
 from .peer import EXTRA, Peer, Work, installed
 
-__all__ = ["GOAL", "run"]
+__all__ = ["GOAL", "MATCHES", "Match", "run"]
 
 GOAL = Goal(10.0, "a save or a get is at least ten times as fast as the nearest equal work", at_least=True)
 
@@ -32,7 +32,7 @@ _CALLS, _QUICK_CALLS = 60, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Match:
+class Match:
     """A peer on one backend.
 
     Attributes:
@@ -50,36 +50,36 @@ class _Match:
     open: Callable[[str, Sequence[AIProgress], Path], Peer]
 
 
-_MATCHES = (
-    _Match(
+MATCHES = (
+    Match(
         product="MLflow",
         module="mlflow",
         backend="sqlite",
         where="SQLite",
         open=lambda url, records, place: of_mlflow.MLflow(url, records, place),
     ),
-    _Match(
+    Match(
         product="MLflow",
         module="mlflow",
         backend="postgres",
         where="PostgreSQL",
         open=lambda url, records, place: of_mlflow.MLflow(url, records, place),
     ),
-    _Match(
+    Match(
         product="Optuna",
         module="optuna",
         backend="sqlite",
         where="SQLite",
         open=lambda url, records, place: of_optuna.Optuna(url, records, place),
     ),
-    _Match(
+    Match(
         product="Optuna",
         module="optuna",
         backend="postgres",
         where="PostgreSQL",
         open=lambda url, records, place: of_optuna.Optuna(url, records, place),
     ),
-    _Match(
+    Match(
         product="Optuna",
         module="optuna",
         backend="sqlite",
@@ -87,6 +87,7 @@ _MATCHES = (
         open=lambda url, records, place: of_optuna.Optuna(None, records, place),
     ),
 )
+"""All there are."""
 
 
 def run(settings: Settings) -> Report:
@@ -115,26 +116,26 @@ def run(settings: Settings) -> Report:
             *of_optuna.WORDS,
         ),
     )
-    missing = [match.product for match in _MATCHES if not installed(match.module)]
+    missing = [match.product for match in MATCHES if not installed(match.module)]
     if missing:
         names = " and ".join(dict.fromkeys(missing))
-        report.unmeasured.append(f"{names} would be measured beside ours: {EXTRA}")
+        report.notes.append(f"{names} would be measured beside ours: {EXTRA}")
     disk = measured(settings.stores.directory, settings.rounds(200, 50))
     report.servers.append(str(disk))
-    for match in _MATCHES:
+    for match in MATCHES:
         if match.backend not in settings.backends or match.product in missing:
             continue
         settings.say(f"peers: {match.product} on {match.where}")
         try:
             _measure(settings, match, models, disk, report)
         except ServerUnavailableError as error:
-            report.unmeasured.append(str(error))
+            report.notes.append(str(error))
         except ImportError as error:
-            report.unmeasured.append(f"{match.product} on {match.where}: {error}")
+            report.notes.append(f"{match.product} on {match.where}: {error}")
     return report
 
 
-def _measure(settings: Settings, match: _Match, models: int, disk: Disk, report: Report) -> None:
+def _measure(settings: Settings, match: Match, models: int, disk: Disk, report: Report) -> None:
     records = [compact(f"model-{number}", number) for number in range(models)]
     theirs, ours = settings.stores.durable(match.backend), settings.stores.durable(match.backend)
     place = settings.stores.directory / f"{match.product}-{match.where}".replace(" ", "-")
@@ -158,7 +159,7 @@ def _measure(settings: Settings, match: _Match, models: int, disk: Disk, report:
             row = _row(settings, (peer.name, match.where), work, storage, raw, records)
             report.rows.append(row)
             if row.missed:
-                report.unmeasured.append(f"{', '.join(row.labels)}: {_reason(row, work, disk)}")
+                report.notes.append(f"{', '.join(row.labels)}: {_reason(row, work, disk)}")
 
 
 def _row(
