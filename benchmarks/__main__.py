@@ -13,6 +13,7 @@ from rich.console import Console
 from pytest_aistorage.bench import MEASURED
 from pytest_aistorage.bench.as_text import details_of, table_of
 from pytest_aistorage.bench.figures import Report
+from pytest_aistorage.bench.growth_plot import growth_svg
 from pytest_aistorage.bench.machine import Machine
 from pytest_aistorage.bench.settings import BACKENDS
 from pytest_aistorage.bench.stores import Stores
@@ -39,6 +40,9 @@ NAMES = (*MEASURED, "isolation", "startup", "checker")
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures."
 )
 @click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the growth into this SVG file."
+)
+@click.option(
     "--docs",
     "pages",
     multiple=True,
@@ -52,6 +56,7 @@ def main(
     servers: str,
     porcupine: Path | None,
     json_path: Path | None,
+    plot: Path | None,
     pages: tuple[Path, ...],
 ) -> None:
     """Measure what NAMEs say (all, if none is given): table, hybrid, peers, operations, growth, isolation,
@@ -96,6 +101,9 @@ def main(
         json_path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if pages:
         write_figures(pages, reports, before.line(after))
+    for report in reports:
+        if plot is not None and report.name == "growth":
+            plot.write_text(growth_svg(report, alone=True) + "\n", "utf-8")
     for line in missed:
         console.print(f"missed {line}", style="red")
     sys.exit(bool(missed))

@@ -211,7 +211,7 @@ def _reason(row: Row, work: Work, disk: Disk) -> str:
         f"so {its / raw:.1f} × is the most to be had"
     )
     if work.equals == "save" and disk.p50 > raw / 4:
-        said += f"; {disk.p50:.3f} ms of it are one fdatasync, for which both wait"
+        said += f"; one fdatasync, for which both wait, takes {disk.p50:.3f} ms alone"
     return said
 
 
