@@ -47,6 +47,6 @@ def cancellation_of(connection: Any) -> Any:
 
 def cancel(cancellation: Any, seconds: float) -> None:
     """Call a statement off, as far as the server can be reached within so many seconds."""
-    with contextlib.suppress(psycopg.Error, OSError):
+    with contextlib.suppress(psycopg.Error, psycopg.errors._WaitTimeout, OSError):
         cancellation.start()
-        waiting.wait_conn(generators.cancel(cancellation, timeout=seconds))
+        waiting.wait_conn(generators.cancel(cancellation), interval=0.1, timeout=seconds)

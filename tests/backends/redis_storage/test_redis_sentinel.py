@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +15,7 @@ from real_redis import SECRET, plus_one, progress
 from pytest_aistorage import (
     Capability,
     ConfigurationError,
+    HybridStorage,
     OutcomeUnknownError,
     RedisSentinelStorage,
     StorageUnavailableError,
@@ -151,3 +153,20 @@ def test_what_can_not_be_right_is_refused_when_it_is_opened(rest: str) -> None:
     """No name, no number, a parameter that it does not know."""
     with pytest.raises(ConfigurationError):
         open_storage(f"redis+sentinel://localhost{rest}")
+
+
+def test_a_hybrid_follows_its_cache_to_the_successor(watched: Watched, tmp_path: Path) -> None:
+    """What a replica that takes over has is not believed; writes and reads go on."""
+    with open_storage(f"sqlite:///{tmp_path}/x.db", cache=watched.url, lease=1.0) as storage:
+        assert isinstance(storage, HybridStorage)
+        storage.save_progress(progress())
+        storage.get_progress("m")
+        assert isinstance(storage._cache.get("m"), tuple)
+        watched.master.kill()
+        watched.command("SET", "training", "down-after-milliseconds", 100)
+        until(lambda: watched.replica.role() == "master", "the replica takes over")
+        saved = storage.save_progress(progress())
+        assert saved.version == 2
+        assert storage.get_progress("m") == saved
+        assert not isinstance(storage._cache.get("m"), tuple)
+        until(lambda: storage.get_progress("m") == saved and storage.degraded is None, "it is cached there")
