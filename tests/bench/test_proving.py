@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,24 @@ def test_crashes(quick: Settings) -> None:
     assert all(part.startswith("0 of ") and not part.startswith("0 of 0 ") for part in sqlite.parts)
     assert (claimed.good, claimed.broken) == (False, True)
     assert (honest.good, honest.broken) == (False, False)
+
+
+def test_crash_of_a_cache(quick: Settings, tmp_path: Path) -> None:
+    """What only the cache had is lost with it, and counted; a write-through has it in the database."""
+    database = f"sqlite:///{(tmp_path / 'records.db').as_posix()}"
+    behind = {"write_policy": "write-behind", "flush_interval": "60", "lease": "1"}
+    with Prover(quick) as prover:
+        lost = prover.behind(database, behind)
+        kept = prover.behind(database, {"lease": "1"})
+    if lost.words == "not shown":
+        pytest.skip("; ".join(lost.parts))
+    (counted,) = lost.parts
+    assert (lost.good, lost.broken) == (False, False)
+    assert int(counted.split()[0]) > 0
+    assert counted.endswith(" by SIGKILL of the cache")
+    (counted,) = kept.parts
+    assert (kept.good, counted.split()[0]) == (None, "0")
+    assert int(counted.split()[2]) > 0
 
 
 def test_memory_is_gone_with_its_last_client() -> None:

@@ -50,13 +50,17 @@ def test_a_run_without_a_server(aistorage, tmp_path):
 
 
 def test_servers_of_others(aistorage, postgres_server, redis_server):
-    """Both ratios of the hybrid, on servers that are used as they are; no password is printed."""
+    """Both ratios of the hybrid, and raw drivers, on servers that are used as they are; no password is printed."""
     urls = {"postgres": postgres_server.create_database(), "redis": redis_server.create_database()}
     given = [part for name, url in urls.items() for part in ("--url", f"{name}={url}")]
-    done = aistorage("bench", "--quick", "--budget", "0", "--only", "hybrid", *given)
+    named = [part for name in ("postgres", "redis", "hybrid") for part in ("--backend", name)]
+    done = aistorage(
+        "bench", "--quick", "--budget", "0", "--only", "hybrid", "--only", "operations", *named, *given
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^read +plain redis +\d", done.stdout, re.MULTILINE)
     assert re.search(r"^write-through +plain postgres +\d", done.stdout, re.MULTILINE)
+    assert re.search(r"^redis +get +small +\d\S+ +\d", done.stdout, re.MULTILINE)
     for url in urls.values():
         password = re.search(r":([^:@/]+)@", url)
         assert password is None or password[1] not in done.stdout + done.stderr
