@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from .. import codec
 from ..backends.database import DatabaseStorage
-from ..backends.redis import RedisStorage
 from ..progress import AIProgress
 from ..storage import AIStorage
+
+if TYPE_CHECKING:
+    from ..backends.redis import RedisStorage
 
 __all__ = ["Raw", "raw_of"]
 
@@ -46,8 +48,8 @@ def raw_of(url: str, storage: AIStorage) -> Raw | None:
         url: of the store.
         storage: a client of it that has been used, so that its statements are compiled.
     """
-    if isinstance(storage, RedisStorage):
-        return _RawRedis(url, storage)
+    if storage.type == "redis":
+        return _RawRedis(url, cast("RedisStorage", storage))
     if not isinstance(storage, DatabaseStorage):
         return None
     scheme = urlsplit(url).scheme

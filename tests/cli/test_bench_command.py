@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -76,6 +78,38 @@ def test_named_and_not_to_be_had(aistorage):
     assert "no postgres server: url: " in done.stdout
     assert "Not measured, though named: postgres" in done.stdout
     assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_without_any_driver(aistorage):
+    """What needs none is measured, and each of the others has its line with what would bring it."""
+    without = (
+        "import sys; sys.modules.update(dict.fromkeys(('redis', 'psycopg', 'pymysql', 'mlflow', 'optuna')));"
+    )
+    run = f"{without} from pytest_aistorage.cli import main; main(prog_name='aistorage')"
+    arguments = (
+        "bench",
+        "--quick",
+        "--budget",
+        "0",
+        "--only",
+        "table",
+        "--only",
+        "operations",
+        "--only",
+        "peers",
+    )
+    left = [
+        part for name in ("postgres", "redis", "mysql", "hybrid", "memory") for part in ("--backend", name)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", run, *arguments, *left], capture_output=True, text=True, env=aistorage.env()
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^memory +get +small +\d", done.stdout, re.MULTILINE)
+    for name, extra in (("postgres", "postgres"), ("redis", "redis"), ("mysql", "mysql")):
+        assert re.search(rf"^no {name} server: .*pytest-aistorage\[{extra}\]", done.stdout, re.MULTILINE)
+    assert "Not measured, though named: postgres, redis, mysql, hybrid" in done.stdout
+    assert "pip install 'pytest-aistorage[bench]'" in done.stdout
 
 
 def test_a_broken_promise_is_a_failure(monkeypatch):
