@@ -269,21 +269,34 @@ def test_a_client_that_is_cut_off_alone_takes_nothing_from_the_others(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="not applicable: no fork() on Windows")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it is multi-threaded, on purpose
 def test_a_forked_child_has_a_flusher_of_its_own(cached):
     """The parent's thread is not there, and its locks may be held."""
     storage = behind(cached, flush_interval=0.05)
     storage.save_progress(record(0.5))
     assert comes(lambda: storage.pending_writes == 0)
-    with storage._policy._epochs._flushing, storage._policy._epochs._lock:  # as another thread may hold them
+    epochs, taken, forked = storage._policy._epochs, threading.Event(), threading.Event()
+
+    def hold():
+        with epochs._flushing, epochs._lock:
+            taken.set()
+            assert forked.wait(30)
+
+    with ThreadPoolExecutor(1) as thread:
+        holding = thread.submit(hold)
+        assert taken.wait(30)
         child = os.fork()
-    if not child:
-        try:
-            storage.save_progress(record(0.25))
-            while storage.pending_writes:
-                time.sleep(0.01)
-            os._exit(0)
-        finally:
-            os.kill(os.getpid(), signal.SIGKILL)
+        forked.set()
+        if not child:
+            signal.alarm(60)  # the locks are those of a thread that is not here
+            try:
+                storage.save_progress(record(0.25))
+                while storage.pending_writes:
+                    time.sleep(0.01)
+                os._exit(0)
+            finally:
+                os.kill(os.getpid(), signal.SIGKILL)
+        holding.result()
     assert os.waitpid(child, 0)[1] == 0
     assert storage.get_progress("m").mse == cached.database().get_progress("m").mse == 0.25
 
