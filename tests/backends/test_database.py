@@ -23,6 +23,7 @@ from pytest_aistorage import (
     open_storage,
 )
 from pytest_aistorage.backends._schema import FLAVOURS, Flavour, create_statements
+from pytest_aistorage.backends._sql_errors import Failure, failure_of
 from pytest_aistorage.backends._statements import metadata_parameter
 from pytest_aistorage.conformance.racing import Increment, race_of_processes, race_of_threads
 
@@ -76,6 +77,16 @@ def test_first_users_create_the_tables_at_once(database_url: str) -> None:
 
     outcomes = race_of_threads(functools.partial(open_storage, database_url), race, 6)
     assert [(outcome.returned, outcome.error) for outcome in outcomes] == [(1, None)] * 6
+
+
+def test_a_table_that_is_made_meanwhile_is_no_failure() -> None:
+    """SQLite says SQLITE_SCHEMA of a table that another client makes while the statement is prepared."""
+    missing = sqlite3.OperationalError("no such table: ai_progress_schema")
+    missing.sqlite_errorcode = sqlite3.SQLITE_SCHEMA
+    changed = sqlite3.OperationalError("database schema has changed")
+    changed.sqlite_errorcode = sqlite3.SQLITE_SCHEMA
+    assert failure_of(missing, "sqlite") is Failure.NO_TABLE
+    assert failure_of(changed, "sqlite") is Failure.BUSY
 
 
 def test_dropped_tables_come_back(database_url: str) -> None:

@@ -174,6 +174,30 @@ def test_a_writer_on_the_other_side_waits_until_copies_on_this_one_are_over(two_
     assert not cached(reader, "m")  # this side has had its time; to have it again takes long
 
 
+def test_a_writer_that_meets_another_master_waits(two_sides: Any) -> None:
+    """What it has just been told of one server says nothing of the one that takes over from it."""
+    reader, writer, other = two_sides(0), two_sides(0), two_sides(1)
+    writer.save_progress(progress("m"))
+    assert cached(reader, "m")
+    writer._link, other._link = other._link, writer._link
+    writer._cache._link, other._cache._link = other._cache._link, writer._cache._link
+    began = time.monotonic()
+    reader.get_progress("m")
+    saved = writer.save_progress(progress("m"))
+    assert time.monotonic() - began >= 1.5
+    assert reader.get_progress("m") == saved
+
+
+def test_readers_alone_let_a_master_reign(cluster: Cluster, tmp_path: Any) -> None:
+    """A store that nobody has written through this cache is cached all the same, at once."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    with open_storage(url) as database:
+        database.save_progress(progress("m"))
+    with open_storage(url, cache=cluster.url, lease=LONG) as storage:
+        storage.get_progress("m")  # lets it reign
+        assert cached(storage, "m")
+
+
 def test_a_writer_asks_again_who_reigns(two_sides: Any) -> None:
     """What it knew a moment ago has ended: another server has begun to reign, where copies may be filled by now."""
     writer, other = two_sides(0), two_sides(1)
