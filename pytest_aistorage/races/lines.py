@@ -7,10 +7,12 @@ one already: nowhere else does an interpreter with a global lock let another thr
 
 from __future__ import annotations
 
+import gc
 import os
 import site
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,6 +149,7 @@ class _Tracing:
 
     def __enter__(self) -> None:
         self._before = sys.gettrace(), sys.getprofile()
+        _collect_no_garbage()
         sys.setprofile(self._on_profile)
         sys.settrace(self._on_call)
 
@@ -154,6 +157,7 @@ class _Tracing:
         trace, profile = self._before
         sys.settrace(trace)
         sys.setprofile(profile)
+        _collect_garbage_again()
         self._fresh = None
 
     def stop(self) -> None:
@@ -201,6 +205,22 @@ class _Tracing:
 
 
 _SET_TRACE = sys.settrace
+_tracing: list[bool] = []
+"""For each thread that traces now, whether garbage was collected before the first of them began."""
+_tracing_lock = threading.Lock()
+
+
+def _collect_no_garbage() -> None:
+    """The collector runs finalizers wherever it happens to be: they would count as calls of that line."""
+    with _tracing_lock:
+        _tracing.append(_tracing[0] if _tracing else gc.isenabled())
+        gc.disable()
+
+
+def _collect_garbage_again() -> None:
+    with _tracing_lock:
+        if _tracing.pop() and not _tracing:
+            gc.enable()
 
 
 class Rehearsal:
