@@ -122,6 +122,7 @@ def _make(kind: ServerKind, binaries: Binaries, target: Path, owner: tuple[int, 
         run = subprocess.run
         if owner is not None and sys.platform != "win32":
             os.chown(data, *owner)
+            os.chown(work, *owner)  # temporary files go there
             run = functools.partial(  # type: ignore[assignment]
                 subprocess.run, user=owner[0], group=owner[1], extra_groups=[]
             )

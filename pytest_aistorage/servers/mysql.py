@@ -72,6 +72,7 @@ class MySQL(ServerKind):
         chosen = {
             "datadir": "@data@",
             "socket": "@sockets@/m.sock",
+            "tmpdir": "@sockets@",
             "pid-file": "@data@/server.pid",
             "port": "@port@",
             "bind-address": "127.0.0.1",
@@ -105,6 +106,8 @@ class MySQL(ServerKind):
     def make_template(self, binaries: Binaries, data: Path, work: Path, run: Any, timeout: float) -> None:
         """MariaDB's install script, or MySQL's own --initialize-insecure; the password is set at the start."""
         redo = [f"--{name}={value}" for name, value in _redo_log(binaries).items()]
+        # In /tmp, names are told apart by a process id, which one in a container may have as well.
+        redo.append(f"--tmpdir={work}")
         if binaries.product.startswith("MariaDB"):
             script = _install_script(binaries.server)
             options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
