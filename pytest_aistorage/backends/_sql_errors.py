@@ -73,6 +73,7 @@ _MYSQL_CLIENT = range(2000, 3000)
 _SQLITE = {
     sqlite3.SQLITE_BUSY: Failure.BUSY,
     sqlite3.SQLITE_LOCKED: Failure.BUSY,
+    sqlite3.SQLITE_SCHEMA: Failure.BUSY,  # others changed it while the statement was prepared
     sqlite3.SQLITE_CORRUPT: Failure.CORRUPT,
     sqlite3.SQLITE_NOTADB: Failure.CORRUPT,
     sqlite3.SQLITE_IOERR: Failure.LOST,
@@ -143,7 +144,8 @@ def _of_sqlite(error: Exception) -> Failure:
         # A closed connection, "Cannot operate on a closed database": nothing was done.
         return Failure.REFUSED
     primary = code & 0xFF  # the other bits say more precisely what happened
-    if primary == sqlite3.SQLITE_ERROR:
+    # SQLITE_SCHEMA: it looked for a table while another client made it.
+    if primary in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA):
         if "no such table" in str(error):
             return Failure.NO_TABLE
         if "has no column" in str(error) or "no such column" in str(error) or "ON CONFLICT" in str(error):
