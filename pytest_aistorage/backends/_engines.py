@@ -6,6 +6,7 @@ import importlib
 import inspect
 import sqlite3
 import time
+import weakref
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from .. import config
 from ..errors import ConfigurationError
 
-__all__ = ["engine_from_url"]
+__all__ = ["engine_from_url", "is_ours"]
 
 _DRIVERS = {
     "sqlite": ("sqlite+pysqlite", "sqlite3", "sqlite"),
@@ -22,6 +23,9 @@ _DRIVERS = {
     "mysql": ("mysql+pymysql", "pymysql", "mysql"),
     "mariadb": ("mysql+pymysql", "pymysql", "mysql"),
 }
+
+# What was made here, as opposed to an application's own engine, whose dialect may be configured in any way.
+_ours: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
 
 # The server gives up shortly before the client does: what the server ends has a known outcome.
 _SERVER_SHARE = 0.9
@@ -67,9 +71,9 @@ def engine_from_url(
     # A connection comes back with its transaction ended; a rollback of nothing would be a round trip.
     options: dict[str, Any] = {**pool, "pool_use_lifo": True, "pool_reset_on_return": None}
     if scheme == "sqlite":
-        return _sqlite_engine(target, options)
+        return _noted(_sqlite_engine(target, options))
     if module == "psycopg":
-        return _postgres_engine(target, options, timeout)
+        return _noted(_postgres_engine(target, options, timeout))
     limits: dict[str, Any] = {
         "connect_timeout": max(1, round(timeout)),
         "read_timeout": timeout,
@@ -81,7 +85,17 @@ def engine_from_url(
     }
     if url.password is not None:
         limits["password"] = url.password.encode()  # PyMySQL takes a str for Latin-1
-    return _mysql_engine(target, options, limits, timeout)
+    return _noted(_mysql_engine(target, options, limits, timeout))
+
+
+def is_ours(engine: sa.Engine) -> bool:
+    """Say whether an engine was made by `engine_from_url`: equal servers then get equal SQL."""
+    return engine in _ours
+
+
+def _noted(engine: sa.Engine) -> sa.Engine:
+    _ours.add(engine)
+    return engine
 
 
 # SQLite's own, of a "file:" URI: https://www.sqlite.org/uri.html

@@ -26,6 +26,7 @@ from ..errors import (
 from ..storage import ChangeRaised
 from ._connections import Session, flavour_of, open_session
 from ._durability import verify_durability
+from ._engines import is_ours
 from ._schema import Flavour
 from ._schema_check import check_schema
 from ._sql_errors import (
@@ -36,7 +37,7 @@ from ._sql_errors import (
     is_driver_error,
     without_frames,
 )
-from ._statements import Statements
+from ._statements import Statements, shared_statements
 
 __all__ = ["Executor", "Prepared"]
 
@@ -294,7 +295,8 @@ class Prepared:
     """
 
     def __init__(self, engine: sa.Engine, session: Session, flavour: Flavour, where: str) -> None:
-        self.sql = Statements(flavour, engine.dialect)
+        written = shared_statements if is_ours(engine) else Statements
+        self.sql = written(flavour, engine.dialect)
         # PostgreSQL counts in two numbers, the others in three; what follows is the packager's.
         numbers = [str(part) for part in engine.dialect.server_version_info or () if isinstance(part, int)]
         self.server = f"{_PRODUCTS[flavour]} {'.'.join(numbers[: 2 if flavour == 'postgresql' else 3])}"

@@ -22,7 +22,7 @@ from .. import codec
 from ..progress import ProgressQuery
 from ._schema import Flavour, Tables
 
-__all__ = ["FIELDS", "Statement", "Statements", "metadata_parameter"]
+__all__ = ["FIELDS", "Statement", "Statements", "metadata_parameter", "shared_statements"]
 
 FIELDS = (
     "model_name",
@@ -297,6 +297,28 @@ class Statements:
         positions = getattr(compiled, "positiontup", None)
         fixed = {name: value for name, value in compiled.params.items() if value is not None}
         return Statement(str(compiled), None if positions is None else tuple(positions), fixed)
+
+
+_shared: dict[tuple[object, ...], Statements] = {}
+
+
+def shared_statements(flavour: Flavour, dialect: sa.Dialect) -> Statements:
+    """Return the statements for a server, compiled once in a process: that takes as long as 20 reads.
+
+    Args:
+        flavour: whose SQL to write.
+        dialect: as SQLAlchemy makes it, without an application's own settings, and initialized.
+    """
+    server = (
+        flavour,
+        type(dialect),
+        dialect.server_version_info,
+        # What the server's settings change in SQL: ANSI_QUOTES, NO_BACKSLASH_ESCAPES, standard_conforming_strings.
+        dialect.identifier_preparer.initial_quote,
+        getattr(dialect, "_backslash_escapes", None),
+    )
+    # Two threads may both compile them: one's are kept.
+    return _shared.get(server) or _shared.setdefault(server, Statements(flavour, dialect))
 
 
 def _replacing(insert: Any, progress: sa.Table, latest: Any) -> Any:
