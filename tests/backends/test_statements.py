@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
-from pytest_aistorage.backends.database import DatabaseStorage
 from pytest_aistorage.backends._statements import Statements, shared_statements
+from pytest_aistorage.backends.database import DatabaseStorage
 
 
 def _counted(monkeypatch: pytest.MonkeyPatch) -> list[Statements]:
@@ -41,7 +41,7 @@ def test_an_applications_engine_has_its_own(tmp_path: Path, monkeypatch: pytest.
         storage.get_progress("m")
     compiled = _counted(monkeypatch)
     engine = sa.create_engine(f"sqlite:///{tmp_path}/second.db")
-    with DatabaseStorage(engine) as storage:
+    with DatabaseStorage(db=engine) as storage:
         assert storage.get_progress("m") is None
     engine.dispose()
     assert len(compiled) == 1
