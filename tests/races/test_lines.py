@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import gc
 import os
 import sys
 import threading
@@ -142,6 +143,38 @@ def test_places_are_lines_and_later_calls_of_a_line(anchored, tmp_path):
     assert str(Place("/x/store.py", 7, "write")) == "store.py:7, before write()"
     again = Rehearsal(COUNT, own)(anchored)[1]
     assert [place.line for place in again] == [place.line for place in Rehearsal(COUNT, own)(anchored)[1]]
+
+
+class Finalized:
+    """Garbage in a cycle, whose finalizer calls something."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        len(())
+
+
+def count_up_among_garbage(storage):
+    """Leave something to collect, and come to the storage's own code."""
+    left = [Finalized() for _ in range(3)]
+    del left
+    return count_up(storage, "m")
+
+
+def test_a_collector_adds_no_places(anchored):
+    """Wherever the collector would run finalizers, the places have the same numbers; it is switched on again."""
+    own, usual = own_code(anchored), gc.get_threshold()
+    COUNT(anchored)
+    expected = [(place.line, place.call) for place in Rehearsal(COUNT, own)(anchored)[1]]
+    try:
+        for threshold in range(1, 60):
+            gc.set_threshold(threshold, 1000, 1000)
+            places = Rehearsal(count_up_among_garbage, own)(anchored)[1]
+            assert [(place.line, place.call) for place in places] == expected
+            assert gc.isenabled()
+    finally:
+        gc.set_threshold(*usual)
 
 
 def test_whose_code_is_whose():
