@@ -7,9 +7,7 @@ import dataclasses
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -18,10 +16,10 @@ from . import migration
 from .capabilities import Capability
 from .config import SecretText, StorageURL, snake_case, text
 from .environment import TYPES, check_address, get_storage_config, options_of_environment
-from .errors import AIStorageError, ConfigurationError
-from .progress import AIProgress, ProgressQuery
+from .errors import ConfigurationError
 from .registry import open_storage
-from .storage import AIStorage, Change
+from .storage import AIStorage
+from .wrapper import WrapperStorage
 
 __all__ = ["ProductionAIStorage", "get_ai_storage"]
 
@@ -33,7 +31,7 @@ _ADDRESSES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-class ProductionAIStorage(AIStorage):
+class ProductionAIStorage(WrapperStorage):
     """A storage by its type and options, as the guide opens it; a wrapper around the one that `open_storage` opens.
 
     ============  ==============================================================================================
@@ -68,38 +66,7 @@ class ProductionAIStorage(AIStorage):
         __tracebackhide__ = True  # pytest would print the options, with their passwords
         if type not in TYPES:
             raise ConfigurationError(f"type: must be one of {', '.join(TYPES)}, got {type!r}")
-        self._storage = _opened(type, _in_snake_case({} if options is None else options), environ)
-        # Of the class in general and of the instance here: a wrapper is of the type of what it wraps.
-        self.type = self._storage.type  # type: ignore[misc]
-        self.capabilities = self._storage.capabilities
-        self._most_at_once = self._storage._most_at_once
-        self._default_ttl = self._storage._default_ttl
-
-    @property
-    def degraded(self) -> str | None:
-        """Why a hybrid storage goes by its database alone; None: it doesn't, as far as is known, or is no hybrid."""
-        return cast("str | None", getattr(self._storage, "degraded", None))
-
-    @property
-    def pending_writes(self) -> int:
-        """How many models only the cache of a hybrid has the last change of; 0 where nothing is written behind.
-
-        Raises:
-            StorageUnavailableError: neither the cache nor the database answers.
-        """
-        return cast(int, getattr(self._storage, "pending_writes", 0))
-
-    def flush(self, timeout: float | None = None) -> int:
-        """Write to the database what only the cache of a hybrid has; elsewhere there is nothing to do.
-
-        Args:
-            timeout: seconds for which it is tried; the storage's own by default.
-
-        Returns:
-            How many models the database has not got the last change of; -1: that is not known.
-        """
-        flush = getattr(self._storage, "flush", None)
-        return 0 if flush is None else cast(int, flush(timeout))
+        super().__init__(_opened(type, _in_snake_case({} if options is None else options), environ))
 
     def migrate_from_file(self, path: str | Path) -> int:
         """Import the records of a JSON file that an application has written, in camelCase or snake_case.
@@ -120,59 +87,6 @@ class ProductionAIStorage(AIStorage):
             OutcomeUnknownError: as for `save_progress`.
         """
         return migration.import_records(self, migration.read_records(path))
-
-    # -- hooks: arguments are checked already, so it is hooks that are called --------------------------------
-
-    def _save(self, record: AIProgress, expected: int | None, ttl: timedelta | None) -> AIProgress:
-        return self._storage._save(record, expected, ttl)
-
-    def _save_many(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
-        return self._storage._save_many(records, ttl)
-
-    def _get(self, model_name: str) -> AIProgress | None:
-        return self._storage._get(model_name)
-
-    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
-        return self._storage._get_many(model_names)
-
-    def _at_once(self) -> AbstractContextManager[object] | None:
-        return self._storage._at_once()
-
-    def _load(self) -> list[AIProgress]:
-        return self._storage._load()
-
-    def _iter(self, batch_size: int) -> Iterator[AIProgress]:
-        return self._storage._iter(batch_size)
-
-    def _update(self, model_name: str, change: Change) -> AIProgress:
-        return self._storage._update(model_name, change)
-
-    def _delete(self, model_name: str, expected: int | None) -> int | None:
-        return self._storage._delete(model_name, expected)
-
-    def _query(self, query: ProgressQuery) -> list[AIProgress]:
-        return self._storage._query(query)
-
-    def _count(self) -> int:
-        return self._storage._count()
-
-    def _expire(self, model_name: str) -> bool:
-        return self._storage._expire(model_name)
-
-    def _server(self) -> str:
-        return self._storage._server()
-
-    def _ping(self) -> None:
-        self._storage._ping()
-
-    def _location(self) -> str:
-        return self._storage._location()
-
-    def _translate(self, error: Exception, *, writing: bool) -> AIStorageError | None:
-        return self._storage._translate(error, writing=writing)
-
-    def _close(self) -> None:
-        self._storage.close()
 
 
 def _in_snake_case(options: object) -> dict[str, Any]:

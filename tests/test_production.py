@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import multiprocessing
 import os
@@ -114,18 +113,6 @@ def test_every_operation_reaches_the_storage_behind() -> None:
         assert storage.delete_progress("bert", expected_version=2) == 3
         assert storage.expire_now("resnet")
         assert storage.get_storage_info().model_count == 0
-
-
-def test_every_hook_is_forwarded() -> None:
-    """A hook that the contract gains must not fall back to its default in the wrapper."""
-    hooks = {
-        name
-        for name, found in vars(AIStorage).items()
-        if inspect.isfunction(found) and name.startswith("_") and not name.startswith("__")
-    }
-    own = {"_need", "_checked_ttl", "_operation", "_guarded"}  # no hooks: what the public methods share
-    assert own < hooks
-    assert hooks - own <= set(vars(ProductionAIStorage))
 
 
 def test_engine_that_is_handed_in_is_used_and_not_closed(tmp_path: Path) -> None:
