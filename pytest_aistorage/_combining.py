@@ -79,10 +79,10 @@ class Combiner:
         """
         member = _Member(key, argument)
         with self._lock:
+            if not self._is_called:
+                self._workers.submit(self._carry_out)
+                self._is_called = True
             self._waiting.append(member)
-            calls, self._is_called = not self._is_called, True
-        if calls:
-            self._workers.submit(self._carry_out)
         try:
             return await member.outcome.result()
         except BaseException:

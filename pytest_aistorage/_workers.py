@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import contextvars
-import queue
 import threading
 import weakref
 from collections.abc import Callable
@@ -28,6 +26,11 @@ _IDLE = 10.0
 class Workers:
     """Threads that come with the work and go without it. They don't keep the process from ending.
 
+    What a thread does next is settled under one lock: it takes what waits, or it lines up for what comes. Whoever
+    brings a job hands it to one of those, and no other thread can get at it. So a thread that has waited in vain
+    knows that nobody counts on it. In a common queue a busy thread may take what an idle one was woken for, and
+    that one then waits for ever.
+
     Args:
         most: threads at once; what comes beyond waits.
     """
@@ -35,9 +38,18 @@ class Workers:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._idle = 0
+        self._jobs: collections.deque[Callable[[], None]] = collections.deque()
+        self._idle: list[_Place] = []
         self._count = 0
+        self._is_dismissed = False
+
+    def dismiss(self) -> None:
+        """Let each thread end when no work is left. What comes all the same is still done."""
+        with self._lock:
+            self._is_dismissed = True
+            self._count -= len(self._idle)
+            while self._idle:
+                self._idle.pop().hand(None)
 
     def submit(self, job: Callable[[], None], *, urgent: bool = False) -> None:
         """Have a job done, which must not raise.
@@ -45,45 +57,77 @@ class Workers:
         Args:
             job: called in one of the threads.
             urgent: does not wait for a thread, whatever the others are busy with.
+
+        Raises:
+            RuntimeError: the system gives no thread, and there is none yet.
         """
         with self._lock:
-            if urgent and not self._idle:
-                threading.Thread(target=job, name="aistorage-urgent", daemon=True).start()
-                return
-            self._jobs.put(job)
             if self._idle:
-                self._idle -= 1
-            elif self._count < self._most:
-                self._count += 1
-                threading.Thread(target=self._work, name="aistorage-worker", daemon=True).start()
+                self._idle.pop().hand(job)  # the last one to come: those that are not needed end some day
+            elif urgent:
+                threading.Thread(target=job, name="aistorage-urgent", daemon=True).start()
+            elif self._count >= self._most or not self._begin(job):
+                self._jobs.append(job)
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                job = self._next()
-                if job is None:
-                    self._idle += 1
-            if job is None and (job := self._waited_for()) is None:
-                return
+    def _begin(self, job: Callable[[], None]) -> bool:
+        """Do a job in a new thread; False: there can't be one, and another will come to it."""
+        thread = threading.Thread(
+            target=self._work, args=(_Place(job),), name="aistorage-worker", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._count:
+                raise
+            return False
+        self._count += 1
+        return True
+
+    def _work(self, place: _Place) -> None:
+        while (job := place.taken()) is not None:
             job()
             # Nothing that the job holds may live on until the next one comes.
             del job
+            with self._lock:
+                if self._jobs:
+                    place.job = self._jobs.popleft()
+                    continue
+                if self._is_dismissed:
+                    self._count -= 1
+                    return
+                self._idle.append(place)
+            if not place.handed.acquire(timeout=_IDLE):
+                with self._lock:
+                    if place in self._idle:
+                        self._idle.remove(place)
+                        self._count -= 1
+                        return
+                place.handed.acquire()  # somebody was just handing it something
 
-    def _next(self) -> Callable[[], None] | None:
-        with contextlib.suppress(queue.Empty):
-            return self._jobs.get_nowait()
-        return None
 
-    def _waited_for(self) -> Callable[[], None] | None:
-        """The next job; None: none came, and the thread is counted no more."""
-        with contextlib.suppress(queue.Empty):
-            return self._jobs.get(timeout=_IDLE)
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-                self._count -= 1
-                return None
-        return self._jobs.get()  # whoever put it has counted on this thread
+class _Place:
+    """Where one thread waits, and what it was given there.
+
+    Args:
+        job: what it does first.
+    """
+
+    __slots__ = ("handed", "job")
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self.job: Callable[[], None] | None = job
+        self.handed = threading.Lock()
+        self.handed.acquire()
+
+    def hand(self, job: Callable[[], None] | None) -> None:
+        """Give the thread that waits here a job; None lets it end."""
+        self.job = job
+        self.handed.release()
+
+    def taken(self) -> Callable[[], None] | None:
+        """Return the job, and keep it no longer."""
+        job, self.job = self.job, None
+        return job
 
 
 class Outcome:

@@ -207,7 +207,15 @@ class AsyncAIStorage:
             self._closed = True
             job = Job(self.storage.close, interruptible=False)
             self._workers.submit(job, urgent=True)
+            self._workers.dismiss()
             await job.result()
+
+    def close_and_wait(self) -> None:
+        """Close the storage as `close` does, for where no event loop runs (any more). It waits for the server."""
+        if not self._closed:
+            self._closed = True
+            self._workers.dismiss()
+            self.storage.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -242,7 +250,7 @@ class AsyncAIStorage:
 
     def _save_together(self, records: list[AIProgress]) -> list[AIProgress]:
         with self.storage._operation(writing=True):
-            return self.storage._save_many(records, self.storage._default_ttl)
+            return self.storage._save_each(records, self.storage._default_ttl)
 
     def _save_alone(self, record: AIProgress) -> AIProgress:
         with self.storage._operation(writing=True):

@@ -64,6 +64,7 @@ class Executor:
         self._prepared: Prepared | None = None
         self._resting: collections.deque[Session] = collections.deque()
         self._rests = 0
+        self._is_closed = False
         self.where = where
         _executors.add(self)
 
@@ -75,7 +76,8 @@ class Executor:
         self._rests = most
 
     def close(self) -> None:
-        """Give the sessions that rest here back to the pool, and let none rest any more."""
+        """Give the sessions that rest here back to the pool; what is in use is closed when it is done."""
+        self._is_closed = True
         self._rests = 0
         while self._resting:
             with contextlib.suppress(IndexError):  # another thread was quicker
@@ -166,6 +168,9 @@ class Executor:
 
     def _release(self, session: Session) -> None:
         """Give a session back; what it did is done, even if the connection breaks now."""
+        if self._is_closed:  # and so may be the pool, which would keep it open for ever
+            session.discard()
+            return
         try:
             session.release()
         except (

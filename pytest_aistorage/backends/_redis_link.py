@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .. import config
-from .._interruption import Call, cut, watched
+from .._interruption import Call, check, cut, watched
 from ..errors import (
     AIStorageError,
     ConfigurationError,
@@ -251,6 +251,7 @@ class Link:
                 if not isinstance(error, Exception) or isinstance(error, AIStorageError):
                     raise
                 lost = isinstance(error, redis.ConnectionError) and not isinstance(error, _REFUSALS)
+                check()
                 if again and sent and lost:
                     again = False
                     continue

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from ..aio import AsyncAIStorage
     from ..conformance import Crashable, RawReader
     from ..races.racing import Racing
     from ..servers.server import PrivateServer, Server
@@ -23,6 +24,7 @@ __all__ = [
     "ai_storage_race",
     "ai_storage_raw",
     "ai_storage_url",
+    "async_ai_storage",
     "mysql_server",
     "postgres_server",
     "private_mysql_server",
@@ -53,6 +55,20 @@ def ai_storage(ai_storage_opener: Callable[[], AIStorage]) -> Iterator[AIStorage
     storage = opened(ai_storage_opener)
     yield storage
     storage.close()
+
+
+@pytest.fixture
+def async_ai_storage(ai_storage_opener: Callable[[], AIStorage]) -> Iterator[AsyncAIStorage]:
+    """The same as ``ai_storage``, to be awaited: in tests of pytest-asyncio and of AnyIO, on any of their loops.
+
+    No asynchronous fixture, so neither plugin is needed to collect it; it opens nothing before it is used.
+    """
+    from ..aio import AsyncAIStorage
+    from .access import opened
+
+    storage = AsyncAIStorage(opened(ai_storage_opener))
+    yield storage
+    storage.close_and_wait()
 
 
 @pytest.fixture
