@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from pytest_aistorage import AIStorage, ConfigurationError, config, open_storage
+from pytest_aistorage.passwords import OPTION
 from pytest_aistorage.registry import backend_class, backend_for
 
 URLS = {
@@ -32,7 +33,8 @@ OPTIONS = [
     (name, option)
     for name, found in CLASSES.items()
     for option in found.url_options
-    if option != "replica" or name == "postgresql"  # the class's, whose other databases have none
+    if (option != "replica" or name == "postgresql")  # the class's, whose other databases have none
+    and (option != OPTION or name != "sqlite")  # it has no password
 ]
 
 
@@ -68,7 +70,11 @@ def test_option_works_from_a_url(
 
     monkeypatch.setattr(config, "option_of", spy)
     url = URLS[backend].format(directory=tmp_path.as_posix().lstrip("/"))
-    value = CACHE if option == "cache" else _value(backend, option)
+    if option.endswith(OPTION):
+        (tmp_path / "password").touch()
+        value = f"file:{tmp_path}/password"
+    else:
+        value = CACHE if option == "cache" else _value(backend, option)
     others: dict[str, Any] = {"cache": CACHE} if backend == "hybrid" and option != "cache" else {}
     checked = CLASSES[backend].url_options[option](option, value)
     for address, keywords in ((f"{url}?{option}={quote(value, safe='')}", {}), (url, {option: checked})):

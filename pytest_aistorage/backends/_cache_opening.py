@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import config
 from ..errors import ConfigurationError
+from ..passwords import OPTION, PasswordProvider, Passwords, checked_provider
 from ._cache_link import CacheLink
 from ._cache_routes import RoutedCacheLink
 from ._redis_cluster import partition_of, tags
@@ -42,7 +43,14 @@ class CacheAccess(NamedTuple):
     close: Callable[[], None]
 
 
-def open_cache(url: str | None, client: Any, *, timeout: float, evicts: bool) -> CacheAccess:
+def open_cache(
+    url: str | None,
+    client: Any,
+    *,
+    timeout: float,
+    evicts: bool,
+    provider: PasswordProvider | str | None = None,
+) -> CacheAccess:
     """Open the cache that a URL names, or that a client leads to.
 
     Args:
@@ -50,6 +58,7 @@ def open_cache(url: str | None, client: Any, *, timeout: float, evicts: bool) ->
         client: a `redis.Redis` instead; never closed.
         timeout: seconds that one exchange may take.
         evicts: whether a cache is taken that drops keys when its memory runs short.
+        provider: of passwords; wins over the URL's.
 
     Raises:
         ConfigurationError: a URL that can't be right, or of no cache.
@@ -58,11 +67,21 @@ def open_cache(url: str | None, client: Any, *, timeout: float, evicts: bool) ->
     if url is None:
         link = CacheLink(pool_of(client), evicts=evicts)
         return CacheAccess(link, _PREFIX, "a client that was handed in", None, link.close)
-    where, keys = config.option_of(config.StorageURL.parse(url), {}, {"prefix": config.text})
-    prefix = keys.get("prefix", _PREFIX)
+    said = {} if provider is None else {OPTION: provider}
+    where, options = config.option_of(
+        config.StorageURL.parse(url), said, {"prefix": config.text, OPTION: checked_provider}
+    )
+    prefix = options.get("prefix", _PREFIX)
+    provider = options.get(OPTION)
     for storage in _SEVERAL:
         if where.scheme in storage.schemes:
-            opened = storage(where.render(), prefix=prefix, timeout=timeout, max_connections=_MAX_CONNECTIONS)
+            opened = storage(
+                where.render(),
+                prefix=prefix,
+                timeout=timeout,
+                max_connections=_MAX_CONNECTIONS,
+                password_provider=provider,
+            )
             routed = RoutedCacheLink(opened._link, evicts=evicts)  # type: ignore[arg-type]  # as FailoverStorage says
             place_of = _partition if storage is RedisClusterStorage else _anywhere
             return CacheAccess(routed, prefix, opened._link.location(), place_of, routed.close)
@@ -71,7 +90,9 @@ def open_cache(url: str | None, client: Any, *, timeout: float, evicts: bool) ->
         raise ConfigurationError(
             f"option cache: no Redis URL: {where.scheme}://; known are {', '.join(known)}"
         )
-    pool = pool_from_url(where, timeout=timeout, max_connections=_MAX_CONNECTIONS)
+    pool = pool_from_url(
+        where, timeout=timeout, max_connections=_MAX_CONNECTIONS, passwords=Passwords(where, provider)
+    )
     link = CacheLink(pool, evicts=evicts)
 
     def close() -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from .. import config
 from ..errors import ConfigurationError
+from ..passwords import OPTION, Passwords
 
 __all__ = ["engine_from_url", "is_ours"]
 
@@ -32,9 +33,21 @@ _SERVER_SHARE = 0.9
 
 
 def engine_from_url(
-    url: config.StorageURL, *, timeout: float, pool_size: int, max_overflow: int
+    url: config.StorageURL,
+    *,
+    timeout: float,
+    pool_size: int,
+    max_overflow: int,
+    passwords: Passwords | None = None,
 ) -> sa.Engine:
     """Make an engine whose connections never wait longer than ``timeout``; nothing connects yet.
+
+    Args:
+        url: without the storage's own options.
+        timeout: seconds, for each exchange with the server.
+        pool_size: connections kept open.
+        max_overflow: connections opened beyond those.
+        passwords: asked with each new connection, where they change; default: the URL's own.
 
     Raises:
         ConfigurationError: the driver is missing or unknown, or the URL names no database.
@@ -71,9 +84,11 @@ def engine_from_url(
     # A connection comes back with its transaction ended; a rollback of nothing would be a round trip.
     options: dict[str, Any] = {**pool, "pool_use_lifo": True, "pool_reset_on_return": None}
     if scheme == "sqlite":
+        if passwords is not None and passwords.changing:
+            raise ConfigurationError(f"option {OPTION}: SQLite has no password")
         return _noted(_sqlite_engine(target, options))
     if module == "psycopg":
-        return _noted(_postgres_engine(target, options, timeout))
+        return _noted(_postgres_engine(target, options, timeout, passwords))
     limits: dict[str, Any] = {
         "connect_timeout": max(1, round(timeout)),
         "read_timeout": timeout,
@@ -85,7 +100,7 @@ def engine_from_url(
     }
     if url.password is not None:
         limits["password"] = url.password.encode()  # PyMySQL takes a str for Latin-1
-    return _noted(_mysql_engine(target, options, limits, timeout))
+    return _noted(_mysql_engine(target, options, limits, timeout, passwords))
 
 
 def is_ours(engine: sa.Engine) -> bool:
@@ -152,7 +167,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
             time.sleep(0.01)
 
 
-def _postgres_engine(target: sa.URL, options: dict[str, Any], timeout: float) -> sa.Engine:
+def _postgres_engine(
+    target: sa.URL, options: dict[str, Any], timeout: float, passwords: Passwords | None
+) -> sa.Engine:
     from ._psycopg import TimedConnection
 
     server_limit = int(timeout * _SERVER_SHARE * 1000)
@@ -165,6 +182,8 @@ def _postgres_engine(target: sa.URL, options: dict[str, Any], timeout: float) ->
         arguments.setdefault("connect_timeout", max(2, round(timeout)))
         arguments.setdefault("application_name", "pytest-aistorage")
         arguments.pop("context", None)
+        if passwords is not None and passwords.changing:
+            arguments["password"] = passwords.current()
         connection = TimedConnection.connect(autocommit=True, **arguments)
         connection.time_limit = timeout
         return connection
@@ -174,7 +193,11 @@ def _postgres_engine(target: sa.URL, options: dict[str, Any], timeout: float) ->
 
 
 def _mysql_engine(
-    target: sa.URL, options: dict[str, Any], limits: dict[str, Any], timeout: float
+    target: sa.URL,
+    options: dict[str, Any],
+    limits: dict[str, Any],
+    timeout: float,
+    passwords: Passwords | None,
 ) -> sa.Engine:
     from ._pymysql import TLS_PARAMETERS, Connection, tls_context
 
@@ -184,7 +207,10 @@ def _mysql_engine(
 
     def connect() -> Connection:
         _, arguments = engine.dialect.create_connect_args(target)
-        connection = Connection(**{**arguments, **limits, **tls_context(tls)})
+        arguments = {**arguments, **limits, **tls_context(tls)}
+        if passwords is not None and passwords.changing:
+            arguments["password"] = passwords.current().encode()
+        connection = Connection(**arguments)
         connection.limit_statements(timeout * _SERVER_SHARE)
         return connection
 

@@ -52,13 +52,13 @@ class Executor:
     Args:
         engine: whose pool to use.
         where: the URL without secrets, for messages.
-        secret: the password, which no driver's message may carry on.
+        hide: takes the passwords out of a driver's message.
         timeout: seconds after which nothing is tried again.
     """
 
-    def __init__(self, engine: sa.Engine, *, where: str, secret: str, timeout: float) -> None:
+    def __init__(self, engine: sa.Engine, *, where: str, hide: Callable[[str], str], timeout: float) -> None:
         self._engine = engine
-        self._secret = secret
+        self._hide = hide
         self.timeout = timeout
         self.verifies_durability = False
         self._prepared: Prepared | None = None
@@ -248,8 +248,7 @@ class Executor:
         return StorageUnavailableError(message)
 
     def _said(self, error: BaseException) -> str:
-        words = " ".join(str(error).split()) or type(error).__name__
-        return words.replace(self._secret, "***") if self._secret else words
+        return self._hide(" ".join(str(error).split()) or type(error).__name__)
 
     @property
     def prepared(self) -> Prepared:

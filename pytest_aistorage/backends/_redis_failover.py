@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Self
 from .. import config
 from ..capabilities import Capability
 from ..errors import ConfigurationError
+from ..passwords import OPTION, PasswordProvider, Passwords
 from ..storage import DEFAULT_TIMEOUT
 from ._redis_replicas import Replicas
 from ._redis_routes import RoutedLink
@@ -50,6 +51,7 @@ class FailoverStorage(RedisStorage):
         max_connections: int | None = None,
         wait: int | None = None,
         wait_aof: int | None = None,
+        password_provider: PasswordProvider | str | None = None,
     ) -> None:
         __tracebackhide__ = True  # pytest would print the URL, with its password
         given = {
@@ -59,6 +61,7 @@ class FailoverStorage(RedisStorage):
             "max_connections": max_connections,
             "wait": wait,
             "wait_aof": wait_aof,
+            OPTION: password_provider,
         }
         known = {name: value for name, value in given.items() if value is not None}
         parts, options = config.option_of(config.StorageURL.parse(url), known, self.url_options)
@@ -71,6 +74,7 @@ class FailoverStorage(RedisStorage):
             timeout=options.get("timeout", DEFAULT_TIMEOUT),
             max_connections=options.get("max_connections", MAX_CONNECTIONS),
             replicas=replicas_of(options),
+            passwords=Passwords(parts, options.get(OPTION)),
         )
         self._begin(link, options)
 
@@ -92,6 +96,12 @@ class FailoverStorage(RedisStorage):
 
     @abstractmethod
     def _routes(
-        self, url: config.StorageURL, *, timeout: float, max_connections: int, replicas: Replicas | None
+        self,
+        url: config.StorageURL,
+        *,
+        timeout: float,
+        max_connections: int,
+        replicas: Replicas | None,
+        passwords: Passwords,
     ) -> RoutedLink:
         """The way to the nodes that a URL names; it is checked here."""

@@ -20,6 +20,7 @@ from ..errors import (
     OutcomeUnknownError,
     StorageUnavailableError,
 )
+from ._redis_pool import Credentials, ProviderFailed
 from ._redis_replicas import Replicas
 from ._redis_scripts import CONFLICT, CORRUPT, Script
 from ._redis_settings import contradiction, parsed_info
@@ -185,6 +186,8 @@ class Link:
             error: the driver's.
             writing: whether a write was sent in full and its reply not read.
         """
+        if isinstance(error, ProviderFailed):
+            return error.failure
         if not isinstance(error, (redis.RedisError, OSError)):
             return None
         said = f"{self.location()}: {without_password(str(error) or type(error).__name__, self._pool)}"
@@ -288,8 +291,10 @@ class Link:
     def _failure(self, error: Exception, *, writing: bool) -> Exception:
         return self.translate(error, writing=writing) or error
 
-    def _cause(self, error: Exception) -> Exception | None:
+    def _cause(self, error: Exception) -> BaseException | None:
         """The error to chain; None if its text shows the password, as by a server that does not know AUTH."""
+        if isinstance(error, ProviderFailed):
+            return error.failure.__cause__
         text = str(error)
         return error if without_password(text, self._pool) == text else None
 
@@ -383,5 +388,7 @@ def reply_of(connection: Any) -> Any:
 
 def without_password(text: str, pool: Any) -> str:
     """Return a text in which the password of a pool's connections does not stand."""
+    if isinstance(provider := pool.connection_kwargs.get("credential_provider"), Credentials):
+        return provider.hide(text)
     password = pool.connection_kwargs.get("password")
     return text.replace(password, "***") if isinstance(password, str) and password else text

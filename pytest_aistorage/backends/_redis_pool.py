@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import config
-from ..errors import ConfigurationError
+from ..errors import AIStorageError, ConfigurationError
+from ..passwords import Passwords
 
 try:
     import redis
@@ -16,7 +17,7 @@ try:
 except ImportError as missing:
     raise config.missing_extra("redis", "redis", "redis") from missing
 
-__all__ = ["is_tls", "pool_from_url", "pool_of"]
+__all__ = ["Credentials", "ProviderFailed", "is_tls", "pool_from_url", "pool_of"]
 
 _TLS_PARAMETERS: Final = frozenset(
     {
@@ -33,6 +34,38 @@ _TLS_FILES: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 _YES_OR_NO: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+class ProviderFailed(redis.RedisError):
+    """Carries an error of ours through the driver, which closes a half-open connection for its own errors only."""
+
+    def __init__(self, failure: AIStorageError) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class Credentials(redis.CredentialProvider):
+    """What the driver asks for a user's password with each new connection."""
+
+    def __init__(self, username: str | None, passwords: Passwords) -> None:
+        self._username = username
+        self._passwords = passwords
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return the password of the moment, behind the user if there is one.
+
+        Raises:
+            ProviderFailed: there is none.
+        """
+        try:
+            password = self._passwords.current()
+        except AIStorageError as failure:
+            raise ProviderFailed(failure) from failure
+        return (self._username, password) if self._username else (password,)
+
+    def hide(self, text: str) -> str:
+        """Return a text in which none of the passwords stands."""
+        return self._passwords.hide(text)
+
+
 def pool_from_url(
     url: config.StorageURL,
     *,
@@ -40,6 +73,7 @@ def pool_from_url(
     max_connections: int,
     connect_timeout: float | None = None,
     on_connect: Callable[[Any], None] | None = None,
+    passwords: Passwords | None = None,
 ) -> redis.BlockingConnectionPool:
     """Return a pool of connections, none of which is open yet.
 
@@ -49,6 +83,7 @@ def pool_from_url(
         max_connections: threads beyond so many wait for one another.
         connect_timeout: seconds for connecting, where it is less; there are other nodes to be tried.
         on_connect: greets the server on a new connection of the driver, in the place of the driver's own way.
+        passwords: asked with each new connection, where they change; default: the URL's own.
 
     Raises:
         ConfigurationError: a part of the URL that can't be right.
@@ -63,7 +98,9 @@ def pool_from_url(
         )
     options: dict[str, Any] = dict(url.query)
     options["db"] = _database(url, unix=unix)
-    if url.username or url.password:
+    if passwords is not None and passwords.changing:
+        options["credential_provider"] = Credentials(url.username or options.pop("username", None), passwords)
+    elif url.username or url.password:
         options |= {"username": url.username or None, "password": url.password}
     kind: type[Any]
     if unix:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from .. import _interruption as interruption
 from .. import config
 from ..errors import AIStorageError, OutcomeUnknownError, StorageUnavailableError
+from ..passwords import Passwords
 from ._redis_link import Link, is_lost
 from ._redis_pool import pool_from_url
 from ._redis_replicas import Replicas
@@ -43,6 +44,7 @@ class RoutedLink(ABC):
         timeout: seconds that one operation may take.
         max_connections: to each node; threads beyond so many wait for one another.
         replicas: who must have a write before it is acknowledged; None: the node alone.
+        passwords: what each node's connections are opened with.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class RoutedLink(ABC):
         timeout: float,
         max_connections: int,
         replicas: Replicas | None,
+        passwords: Passwords,
     ) -> None:
         self._url = url
+        self._passwords = passwords
         self._timeout = timeout
         self._node_url = dataclasses.replace(
             url, scheme=url.scheme.partition("+")[0], path=path, more_hosts=()
@@ -152,6 +156,7 @@ class RoutedLink(ABC):
                 max_connections=self._max_connections,
                 connect_timeout=self._timeout * _CONNECTING,
                 on_connect=self._greeting(),
+                passwords=self._passwords,
             )
             # Of two threads that meet here, one throws away a pool without connections.
             link = self._links.setdefault(address, Link(pool, self._timeout, "none", self._replicas))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from .. import config
 from ..errors import ConfigurationError, StorageUnavailableError
+from ..passwords import Passwords
 from ._redis_link import Link, code_of
 from ._redis_pool import pool_from_url
 from ._redis_replicas import Replicas
@@ -39,6 +40,7 @@ class SentinelLink(RoutedLink):
         timeout: as for `RoutedLink`, and so are the others.
         max_connections: to the master.
         replicas: who must have a write before it is acknowledged; None: the master alone.
+        passwords: of the master's user; the sentinels have those in `credentials`.
     """
 
     def __init__(
@@ -51,8 +53,16 @@ class SentinelLink(RoutedLink):
         timeout: float,
         max_connections: int,
         replicas: Replicas | None,
+        passwords: Passwords,
     ) -> None:
-        super().__init__(url, path=path, timeout=timeout, max_connections=max_connections, replicas=replicas)
+        super().__init__(
+            url,
+            path=path,
+            timeout=timeout,
+            max_connections=max_connections,
+            replicas=replicas,
+            passwords=passwords,
+        )
         self._service = service
         self._database = path
         user, password = credentials

@@ -12,6 +12,7 @@ from .. import config, queries
 from .._failpoints import reach
 from ..capabilities import Capability
 from ..errors import ConfigurationError, VersionConflictError
+from ..passwords import OPTION, PasswordProvider, Passwords, checked_provider, hiding
 from ..progress import AIProgress, ProgressQuery
 from ..storage import DEFAULT_TIMEOUT, AIStorage, Change
 
@@ -20,6 +21,7 @@ try:
 except ImportError:  # pragma: no cover - a dependency of the distribution, but an image may leave it out
     raise config.missing_extra("database", "sqlalchemy", "postgres") from None
 
+from ._adding import add_many
 from ._connections import Row, Session, flavour_of
 from ._durability import checked_durability
 from ._engines import engine_from_url
@@ -49,6 +51,7 @@ _OPTIONS: config.OptionChecks = {
     "max_overflow": config.count,
     "replica": _replica_url,
     "durability": checked_durability,
+    OPTION: checked_provider,
 }
 
 
@@ -67,10 +70,14 @@ class DatabaseStorage(AIStorage):
         max_overflow: connections opened beyond those for a while, when all are in use; 10 by default.
         replica: the URL of a streaming replica of this PostgreSQL, from which ``load_progress``, ``iter_progress``
             and ``query_progress`` read; none of them shows less than was acknowledged before its call. The primary
-            reads where the replica can't, or can't yet. It gets a pool of the same size.
+            reads where the replica can't, or can't yet. It gets a pool of the same size, and passwords of the same
+            provider unless its URL says otherwise.
         durability: ``"verified"`` compares the server's settings with what the storage declares, before the first
             operation, which raises `ConfigurationError` where an acknowledged write could be lost. ``"declared"``,
             the default, takes the server to be set as it comes.
+        password_provider: returns the password, and is asked with each new connection: one that is rotated, a token
+            that expires. A callable without arguments, or text: ``file:PATH``, ``aws-rds``; see `passwords`. What it
+            raises is the cause of a `StorageUnavailableError`.
 
     Raises:
         ConfigurationError: a URL that can't be read, a driver that is missing, an engine of an unknown kind, a
@@ -91,6 +98,7 @@ class DatabaseStorage(AIStorage):
         max_overflow: int | None = None,
         replica: str | None = None,
         durability: str | None = None,
+        password_provider: PasswordProvider | str | None = None,
     ) -> None:
         __tracebackhide__ = True  # as in from_url
         if (url is None) == (db is None):
@@ -101,54 +109,61 @@ class DatabaseStorage(AIStorage):
             "max_overflow": max_overflow,
             "replica": replica,
             "durability": durability,
+            OPTION: password_provider,
         }
         options = {name: value for name, value in options.items() if value is not None}
         self._owned = db is None
         if url is not None:
             parts, options = config.option_of(config.StorageURL.parse(url), options, _OPTIONS)
+        elif OPTION in options:
+            raise ConfigurationError(
+                f"option {OPTION}: the engine that is handed in has its own way to connect"
+            )
         else:
             options = {name: _OPTIONS[name](name, value) for name, value in options.items()}
         limit: float = options.get("timeout", DEFAULT_TIMEOUT)
         size: int = options.get("pool_size", _POOL_SIZE)
         overflow: int = options.get("max_overflow", _MAX_OVERFLOW)
+        provider: PasswordProvider | str | None = options.get(OPTION)
         if db is None:
-            self._engine = engine_from_url(parts, timeout=limit, pool_size=size, max_overflow=overflow)
-            where, secret = str(parts), parts.password
+            self._engine, self._executor = _connecting(parts, provider, limit, size, overflow)
         elif isinstance(db, sa.Engine):
             self._engine = db
             where, secret = config.redact(db.url.render_as_string()), db.url.password
+            self._executor = Executor(db, where=where, hide=hiding(secret), timeout=limit)
         else:
             raise ConfigurationError(f"option db: must be a SQLAlchemy Engine, not {type(db).__name__}")
         flavour_of(self._engine)
         self._most_at_once = size
-        self._executor = Executor(self._engine, where=where, secret=secret or "", timeout=limit)
         if self._owned and overflow:
             self._executor.keep_sessions(size)
         self._executor.verifies_durability = options.get("durability") == "verified"
         self._replica: Replica | None = None
         if "replica" in options:
-            self._open_replica(options["replica"], limit, size, overflow)
+            self._open_replica(options["replica"], provider, limit, size, overflow)
         self.capabilities = frozenset(Capability) - {Capability.EXPIRY}
 
-    def _open_replica(self, url: str, timeout: float, size: int, overflow: int) -> None:
+    def _open_replica(
+        self, url: str, provider: PasswordProvider | str | None, timeout: float, size: int, overflow: int
+    ) -> None:
         __tracebackhide__ = True  # as in from_url
         if self._engine.dialect.name != "postgresql":
             raise ConfigurationError("option replica: is for PostgreSQL only")
-        parts = config.StorageURL.parse(url)
-        engine = engine_from_url(parts, timeout=timeout, pool_size=size, max_overflow=overflow)
-        executor = Executor(engine, where=str(parts), secret=parts.password or "", timeout=timeout)
+        parts, own = config.option_of(config.StorageURL.parse(url), {}, {OPTION: checked_provider})
+        if parts.password is None and OPTION not in own:
+            own[OPTION] = provider
+        self._replica_engine, executor = _connecting(parts, own.get(OPTION), timeout, size, overflow)
         if overflow:
             executor.keep_sessions(size)
         self._replica = Replica(executor, self._executor)
-        self._replica_engine = engine
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
         """Open the database that the URL names.
 
         Args:
-            url: ``?timeout=``, ``?pool_size=``, ``?max_overflow=``, ``?durability=`` and ``?replica=``
-                (percent-encoded) are options; all else is the driver's.
+            url: ``?timeout=``, ``?pool_size=``, ``?max_overflow=``, ``?durability=``, ``?password_provider=`` and
+                ``?replica=`` (percent-encoded) are options; all else is the driver's.
             options: the same, and ``db``, an engine that is used instead of connecting by the URL.
 
         Raises:
@@ -306,6 +321,20 @@ class DatabaseStorage(AIStorage):
 def _save_at_once(record: AIProgress) -> Callable[[Session, Statements], AIProgress]:
     def save(session: Session, sql: Statements) -> AIProgress:
         reach("before_write")
+def _connecting(
+    url: config.StorageURL,
+    provider: PasswordProvider | str | None,
+    timeout: float,
+    size: int,
+    overflow: int,
+) -> tuple[sa.Engine, Executor]:
+    """An engine for a URL, and what runs work on it."""
+    __tracebackhide__ = True  # the URL's password
+    passwords = Passwords(url, provider)
+    engine = engine_from_url(url, timeout=timeout, pool_size=size, max_overflow=overflow, passwords=passwords)
+    return engine, Executor(engine, where=str(url), hide=passwords.hide, timeout=timeout)
+
+
         assert sql.save is not None
         return stamped(record, session.rows(sql.save, parameters(sql.flavour, record))[0])
 

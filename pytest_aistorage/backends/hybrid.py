@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from .. import config
 from ..capabilities import Capability
 from ..errors import ConfigurationError
+from ..passwords import PasswordProvider, checked_provider
 from ..progress import AIProgress, ProgressQuery
 from ..storage import AIStorage, Change
 from ._behind import Epochs
@@ -58,6 +59,7 @@ _OPTIONS: config.OptionChecks = {
     "cache_timeout": config.seconds,
     "flush_interval": config.seconds,
     "max_dirty": config.positive_int,
+    "cache_password_provider": checked_provider,
 }
 _LOST = frozenset({Capability.LINEARIZABLE, Capability.SURVIVES_SERVER_CRASH, Capability.SURVIVES_POWER_LOSS})
 _LOST_WITH_THE_CACHE = "what is acknowledged and not yet in the database is lost with the cache"
@@ -110,6 +112,8 @@ class HybridStorage(AIStorage):
         max_overflow: connections opened beyond those for a while; 10 by default.
         replica: the database's, as `DatabaseStorage` has it.
         durability: the database's, as `DatabaseStorage` has it.
+        password_provider: the database's, as `DatabaseStorage` has it.
+        cache_password_provider: the cache's, as `RedisStorage` has it; also ``?password_provider=`` in its URL.
 
     Raises:
         ConfigurationError: a URL or an option that can't be right, a driver that is missing. From the first use:
@@ -137,6 +141,8 @@ class HybridStorage(AIStorage):
         max_overflow: int | None = None,
         replica: str | None = None,
         durability: str | None = None,
+        password_provider: PasswordProvider | str | None = None,
+        cache_password_provider: PasswordProvider | str | None = None,
     ) -> None:
         __tracebackhide__ = True  # the URLs' passwords
         given = {
@@ -146,6 +152,7 @@ class HybridStorage(AIStorage):
             "cache_timeout": cache_timeout,
             "flush_interval": flush_interval,
             "max_dirty": max_dirty,
+            "cache_password_provider": cache_password_provider,
         }
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if url is not None:
@@ -160,8 +167,17 @@ class HybridStorage(AIStorage):
             )
         behind = options.get("write_policy") == _BEHIND
         leased: float = options.get("lease", _LEASE_BEHIND if behind else _LEASE)
+        cache_provider = options.get("cache_password_provider")
+        if redis is not None and cache_provider is not None:
+            raise ConfigurationError(
+                "option cache_password_provider: the client that is handed in has its own way to connect"
+            )
         access = open_cache(
-            cache, redis, timeout=options.get("cache_timeout", _CACHE_TIMEOUT), evicts=not leased
+            cache,
+            redis,
+            timeout=options.get("cache_timeout", _CACHE_TIMEOUT),
+            evicts=not leased,
+            provider=cache_provider,
         )
         self._access = access
         self._link = access.link
@@ -173,6 +189,7 @@ class HybridStorage(AIStorage):
             max_overflow=max_overflow,
             replica=replica,
             durability=durability,
+            password_provider=password_provider,
         )
         executor = self._database._executor
         shared = CacheTable(executor)

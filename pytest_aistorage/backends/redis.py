@@ -20,6 +20,7 @@ from ..errors import (
     CorruptStorageError,
     StorageUnavailableError,
 )
+from ..passwords import OPTION, PasswordProvider, Passwords, checked_provider
 from ..progress import AIProgress, ProgressQuery
 from ..storage import DEFAULT_TIMEOUT, AIStorage, Change
 from . import _redis_scripts as scripts
@@ -68,6 +69,7 @@ _OPTIONS: Final[config.OptionChecks] = {
     "durability": _durability,
     "wait": config.count,
     "wait_aof": config.count,
+    OPTION: checked_provider,
 }
 
 
@@ -102,6 +104,9 @@ class RedisStorage(AIStorage):
             a write that was not confirmed can already be read.
         wait_aof: the same, and the write is fsynced in their append-only files and in the server's (``WAITAOF``:
             Redis 7.2, Valkey; with ``appendonly yes``). With 0 in the server's alone.
+        password_provider: returns the password, and is asked with each new connection: one that is rotated, a token
+            that expires. A callable without arguments, or text: ``file:PATH``, ``aws-elasticache:NAME``; see
+            `passwords`. What it raises is the cause of a `StorageUnavailableError`.
 
     Raises:
         ConfigurationError: a URL or an option that can't be right. From the first operation: the server's
@@ -124,6 +129,7 @@ class RedisStorage(AIStorage):
         durability: str | None = None,
         wait: int | None = None,
         wait_aof: int | None = None,
+        password_provider: PasswordProvider | str | None = None,
     ) -> None:
         given = {
             "prefix": prefix,
@@ -133,6 +139,7 @@ class RedisStorage(AIStorage):
             "durability": durability,
             "wait": wait,
             "wait_aof": wait_aof,
+            OPTION: password_provider,
         }
         __tracebackhide__ = True  # as in from_url
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -147,14 +154,18 @@ class RedisStorage(AIStorage):
         else:
             if url is not None:
                 raise ConfigurationError("a Redis storage takes a URL or a client, not both")
-            if max_connections is not None:
-                raise ConfigurationError("option max_connections: the client that is handed in has its own")
+            for name in ("max_connections", OPTION):
+                if given[name] is not None:
+                    raise ConfigurationError(f"option {name}: the client that is handed in has its own")
             options = {name: _OPTIONS[name](name, value) for name, value in options.items()}
         seconds: float = options.get("timeout", DEFAULT_TIMEOUT)
         promised: str = options.get("durability", "none")
         if redis is None:
             pool = pool_from_url(
-                parts, timeout=seconds, max_connections=options.get("max_connections", MAX_CONNECTIONS)
+                parts,
+                timeout=seconds,
+                max_connections=options.get("max_connections", MAX_CONNECTIONS),
+                passwords=Passwords(parts, options.get(OPTION)),
             )
         else:
             pool = pool_of(redis)

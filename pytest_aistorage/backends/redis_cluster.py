@@ -13,6 +13,7 @@ from .. import codec, config
 from .._failpoints import reach
 from ..capabilities import Capability
 from ..errors import AIStorageError, ConfigurationError, OutcomeUnknownError
+from ..passwords import Passwords
 from ..progress import AIProgress
 from . import _redis_scripts as scripts
 from ._redis_cluster import PARTITIONS, ClusterLink, partition_of, tags
@@ -52,6 +53,7 @@ class RedisClusterStorage(FailoverStorage):
         wait: how many replicas must have a write before it is acknowledged; see `RedisStorage`. With one replica for
             each master and ``wait=1``, no acknowledged write is lost with a master.
         wait_aof: the same, fsynced.
+        password_provider: of the user of all nodes; see `RedisStorage`.
 
     Raises:
         ConfigurationError: a URL or an option that can't be right. From the first operation: the server is no node
@@ -75,12 +77,23 @@ class RedisClusterStorage(FailoverStorage):
     _link: ClusterLink
 
     def _routes(
-        self, url: config.StorageURL, *, timeout: float, max_connections: int, replicas: Replicas | None
+        self,
+        url: config.StorageURL,
+        *,
+        timeout: float,
+        max_connections: int,
+        replicas: Replicas | None,
+        passwords: Passwords,
     ) -> ClusterLink:
         if url.path.strip("/") not in ("", "0") or url.query.get("db", "0") != "0":
             raise ConfigurationError(f"{url.scheme}:// URL: a Redis Cluster has the database 0 alone")
         return ClusterLink(
-            url.without("db"), path="/0", timeout=timeout, max_connections=max_connections, replicas=replicas
+            url.without("db"),
+            path="/0",
+            timeout=timeout,
+            max_connections=max_connections,
+            replicas=replicas,
+            passwords=passwords,
         )
 
     def _begin(self, link: Any, options: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from .. import config
 from ..capabilities import Capability
 from ..errors import ConfigurationError
+from ..passwords import Passwords
 from ._redis_failover import FailoverStorage
 from ._redis_replicas import Replicas
 from ._redis_sentinel import SentinelLink
@@ -40,6 +41,7 @@ class RedisSentinelStorage(FailoverStorage):
         max_connections: threads beyond so many wait for one another; 50 by default.
         wait: how many replicas must have a write before it is acknowledged; see `RedisStorage`.
         wait_aof: the same, fsynced.
+        password_provider: of the master's user; see `RedisStorage`.
 
     Raises:
         ConfigurationError: a URL or an option that can't be right. From the first operation: no sentinel knows the
@@ -54,7 +56,13 @@ class RedisSentinelStorage(FailoverStorage):
     )
 
     def _routes(
-        self, url: config.StorageURL, *, timeout: float, max_connections: int, replicas: Replicas | None
+        self,
+        url: config.StorageURL,
+        *,
+        timeout: float,
+        max_connections: int,
+        replicas: Replicas | None,
+        passwords: Passwords,
     ) -> SentinelLink:
         service, _, database = url.path.strip("/").partition("/")
         if not service:
@@ -71,6 +79,7 @@ class RedisSentinelStorage(FailoverStorage):
             timeout=timeout,
             max_connections=max_connections,
             replicas=replicas,
+            passwords=passwords,
         )
 
     def _begin(self, link: Any, options: Mapping[str, Any]) -> None:

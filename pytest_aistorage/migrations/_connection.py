@@ -12,6 +12,7 @@ from .. import config
 from ..backends._engines import engine_from_url
 from ..backends.database import DatabaseStorage
 from ..errors import StorageUnavailableError
+from ..passwords import OPTION, Passwords
 
 __all__ = ["connected"]
 
@@ -31,12 +32,12 @@ def connected(url: str, timeout: float) -> Iterator[sa.Connection]:
         StorageUnavailableError: the driver's errors, without the password.
     """
     __tracebackhide__ = True  # pytest would print the URL, with its password
-    parts = config.StorageURL.parse(url)
-    parts = parts.without(*DatabaseStorage.url_options)
+    parts, options = config.option_of(config.StorageURL.parse(url), {}, DatabaseStorage.url_options)
     if parts.scheme.startswith("postgres"):
         query = {"connect_timeout": _CONNECT_TIMEOUT, **parts.query}
         parts = dataclasses.replace(parts, query=query)
-    engine = engine_from_url(parts, timeout=timeout, pool_size=1, max_overflow=0)
+    passwords = Passwords(parts, options.get(OPTION))
+    engine = engine_from_url(parts, timeout=timeout, pool_size=1, max_overflow=0, passwords=passwords)
     try:
         with engine.connect() as connection:
             if engine.dialect.name != "sqlite":
@@ -44,9 +45,7 @@ def connected(url: str, timeout: float) -> Iterator[sa.Connection]:
                 connection = connection.execution_options(isolation_level="READ COMMITTED")
             yield connection
     except (sa.exc.DBAPIError, OSError) as error:
-        said = " ".join(str(getattr(error, "orig", None) or error).split())
-        if parts.password:
-            said = said.replace(parts.password, "***")
+        said = passwords.hide(" ".join(str(getattr(error, "orig", None) or error).split()))
         raise StorageUnavailableError(f"{parts}: {said}") from None
     finally:
         engine.dispose()

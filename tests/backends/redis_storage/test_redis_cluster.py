@@ -309,6 +309,23 @@ def test_a_user_of_a_cluster_needs_two_commands_more(cluster: Cluster, prefix: s
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
+def test_each_node_is_connected_to_with_the_password_of_the_moment(cluster: Cluster, prefix: str) -> None:
+    """A token that was good when the cluster was found is not when another of its nodes is first needed."""
+    user, asked = prefix.rstrip(":"), []
+
+    def renewed() -> str:
+        asked.append(f"{SECRET}-{len(asked)}")
+        for node in cluster.nodes:
+            node.say("ACL SETUSER", user, "resetpass", "on", f">{asked[-1]}", "~*", "+@all")
+        return asked[-1]
+
+    url = cluster.url.replace("://", f"://{user}@")
+    with RedisClusterStorage(url, prefix=prefix, timeout=PATIENCE, password_provider=renewed) as storage:
+        storage.save_many(progress(name) for name in names_in_turn(256))
+        assert storage.get_storage_info().model_count == 256
+    assert len(asked) >= 3  # each master, once
+
+
 @pytest.mark.parametrize(
     ("url", "options"),
     [
