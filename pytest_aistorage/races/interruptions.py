@@ -139,6 +139,8 @@ class _Run:
         self._clients = clients
         self._steps: list[Step] = []
         self._outcomes: dict[int, Outcome] = {}
+        self._stirs = False
+        """Whether the one that did not arrive stirs by itself, or sleeps until a time has passed."""
 
     def run(self, first: object, second: object, place: int) -> Interruption:
         one, other = self._clients
@@ -179,13 +181,22 @@ class _Run:
     def _arrives(self, number: int) -> bool:
         """Wait until a client has ended, or has been idle for so long that it must wait for a lock."""
         client = self._clients[number]
-        started = idle_since = time.monotonic()
+        started = time.monotonic()
+        idle_since: float | None = None
+        asleep: int | None = None
+        self._stirs = False
         while not client.channel.poll(_GLANCE):
             now = time.monotonic()
             if client.is_busy():
-                idle_since = now
-            if now - idle_since > _LIMIT:
-                return False
+                idle_since = asleep = None
+                self._stirs = False
+            else:
+                # Whoever waits for the interpreter's own lock, and not for the storage's, stirs every 5 ms.
+                before, asleep = asleep, client.pulse()
+                self._stirs |= client.is_sleeping() or before not in (None, asleep)
+                idle_since = idle_since or now
+                if now - idle_since > _LIMIT:
+                    return False
             if now - started > PATIENCE:
                 raise StuckError(f"P{number + 1} said nothing for {PATIENCE:g} s")
         self._take(number, client.answer())
@@ -198,7 +209,7 @@ class _Run:
         # and places behind the lock's end must not be taken for places under it.
         asleep, alarms = waiting.pulse(), 0
         recorded = len(self._steps)
-        while alarms < _FALSE_ALARMS and asleep is not None and not waiting.is_sleeping():
+        while alarms < _FALSE_ALARMS and asleep is not None and not (self._stirs or waiting.is_sleeping()):
             place += 1
             del self._steps[recorded:]  # of the places that change nothing, only the last is told
             self._go(0, place)
