@@ -21,7 +21,6 @@ try:
 except ImportError:  # pragma: no cover - a dependency of the distribution, but an image may leave it out
     raise config.missing_extra("database", "sqlalchemy", "postgres") from None
 
-from ._adding import add_many
 from ._connections import Row, Session, flavour_of
 from ._durability import checked_durability
 from ._engines import engine_from_url
