@@ -317,9 +317,6 @@ class DatabaseStorage(AIStorage):
         return self._executor.where
 
 
-def _save_at_once(record: AIProgress) -> Callable[[Session, Statements], AIProgress]:
-    def save(session: Session, sql: Statements) -> AIProgress:
-        reach("before_write")
 def _connecting(
     url: config.StorageURL,
     provider: PasswordProvider | str | None,
@@ -334,6 +331,9 @@ def _connecting(
     return engine, Executor(engine, where=str(url), hide=passwords.hide, timeout=timeout)
 
 
+def _save_at_once(record: AIProgress) -> Callable[[Session, Statements], AIProgress]:
+    def save(session: Session, sql: Statements) -> AIProgress:
+        reach("before_write")
         assert sql.save is not None
         return stamped(record, session.rows(sql.save, parameters(sql.flavour, record))[0])
 
