@@ -368,6 +368,10 @@ class AIStorage(ABC):
         """The records of several models, each read at a moment of its own; for reads that wait at the same time."""
         return [self._get(name) for name in model_names]
 
+    def _save_each(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
+        """The saves of several callers that wait at the same time, as `_save_many` does them: each is one operation."""
+        return self._save_many(records, ttl)
+
     def _at_once(self) -> AbstractContextManager[object] | None:
         """Make an operation on one model a matter of no waiting, for the length of a ``with`` block.
 

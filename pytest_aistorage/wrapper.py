@@ -70,6 +70,9 @@ class WrapperStorage(AIStorage):
     def _save_many(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
         return self._storage._save_many(records, ttl)
 
+    def _save_each(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
+        return self._storage._save_each(records, ttl)
+
     def _get(self, model_name: str) -> AIProgress | None:
         return self._storage._get(model_name)
 
