@@ -184,18 +184,23 @@ class _Run:
         started = time.monotonic()
         idle_since: float | None = None
         asleep: int | None = None
-        self._stirs = False
+        stirred = 0
         while not client.channel.poll(_GLANCE):
             now = time.monotonic()
             if client.is_busy():
-                idle_since = asleep = None
-                self._stirs = False
+                idle_since = None
+                stirred = 0
             else:
-                # Whoever waits for the interpreter's own lock, and not for the storage's, stirs every 5 ms.
                 before, asleep = asleep, client.pulse()
-                self._stirs |= client.is_sleeping() or before not in (None, asleep)
-                idle_since = idle_since or now
+                # A driver may look up once while it waits for its server. Who stirs again and again looks for the
+                # lock by itself, or waits for the interpreter's.
+                again = idle_since is not None and before != asleep and stirred < _FALSE_ALARMS
+                stirred += again
+                if idle_since is None or again:
+                    idle_since, slept = now, False
+                slept |= client.is_sleeping()
                 if now - idle_since > _LIMIT:
+                    self._stirs = slept or stirred == _FALSE_ALARMS
                     return False
             if now - started > PATIENCE:
                 raise StuckError(f"P{number + 1} said nothing for {PATIENCE:g} s")
