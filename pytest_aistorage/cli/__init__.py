@@ -17,6 +17,7 @@ _COMMANDS = {
     "durability": "Measure what a crash and a loss of power take of what was acknowledged.",
     "prove": "Show that the JSON file loses data, and that the other backends don't.",
     "schema": "Print the SQL that creates the tables, or upgrade those of a database.",
+    "serve": "Tell of a storage's health by HTTP, and serve metrics to Prometheus.",
 }
 
 

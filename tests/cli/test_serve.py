@@ -1,0 +1,114 @@
+"""``aistorage serve``: what it prints, what it answers, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+PATIENCE = 60.0
+"""Seconds after which something hangs, however busy the machine is."""
+
+
+class Served:
+    """A running ``aistorage serve``, and the lines that it has printed so far."""
+
+    def __init__(self, process):
+        self.process = process
+        self.first = process.stderr.readline()
+        self.url = re.search(r"http://\S+", self.first)[0]
+
+    def get(self, path):
+        """Ask for a path; return its status and body."""
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=PATIENCE) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def end(self, number):
+        """Send a signal; return the exit status and the lines since the first."""
+        self.process.send_signal(number)
+        _, lines = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, lines
+
+
+@pytest.fixture
+def serve(aistorage, tmp_path):
+    """Yields what starts the command on a free port, and ends it with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, **environment):
+            process = subprocess.Popen(
+                aistorage.command("serve", "--port", "0", *arguments),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                env={name: value for name, value in aistorage.env(**environment).items() if value},
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return Served(process)
+
+        yield start
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_serves_until_a_signal(serve, tmp_path, number):
+    """All four paths, of the storage that the URL names; then it ends in order, and says why."""
+    served = serve("sqlite:///training.db", "--timeout", str(PATIENCE))
+    assert "INFO serving sqlite:///training.db on http://127.0.0.1:" in served.first
+    status, body = served.get("/health/ai-storage")
+    assert (status, json.loads(body)["storage_type"]) == (200, "database")
+    assert served.get("/health/live")[0] == served.get("/health/ready")[0] == 200
+    assert "ai_storage_operations_total{" in served.get("/metrics")[1]
+    status, lines = served.end(number)
+    assert status == 0
+    assert [line.split(" ", 2)[2] for line in lines.splitlines()] == [
+        "INFO database: healthy",
+        f"INFO ended by {number.name}",
+    ]
+
+
+def test_environment_names_the_storage(serve):
+    """Where no URL is given; none of its secrets is printed, though the server is not there."""
+    served = serve(
+        "--timeout",
+        str(PATIENCE),
+        AI_STORAGE_TYPE="hybrid",
+        DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/imf",
+        REDIS_URL="redis://:hunter3@127.0.0.1:1/0",
+    )
+    status, body = served.get("/health/ai-storage")
+    assert (status, json.loads(body)["storage_type"]) == (500, "hybrid")
+    status, lines = served.end(signal.SIGTERM)
+    assert status == 0
+    assert "ERROR hybrid: unhealthy: postgresql://user:***@127.0.0.1:1/imf" in lines
+    assert "hunter" not in served.first + lines
+
+
+def test_what_can_not_be_served(aistorage, tmp_path):
+    """One line that says why, and exit status 1: no traceback, no password."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        cases = [
+            (("memory://", "--port", port), f"can't listen on 127.0.0.1:{port}: "),
+            (("nosuch://user:hunter2@host/db",), "no backend knows the scheme nosuch://"),
+            (("memory://",), "PROMETHEUS_MULTIPROC_DIR: "),
+        ]
+        for arguments, said in cases:
+            wrong = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "no")} if "PROM" in said else {}
+            done = aistorage("serve", *arguments, **wrong)
+            assert done.returncode == 1
+            assert done.stderr.splitlines()[-1].startswith(f"Error: {said}")
+            assert "Traceback" not in done.stderr
+            assert "hunter2" not in done.stderr
