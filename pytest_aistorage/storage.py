@@ -369,7 +369,7 @@ class AIStorage(ABC):
         return [self._get(name) for name in model_names]
 
     def _save_each(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
-        """The saves of several callers that wait at the same time, as `_save_many` does them: each is one operation."""
+        """The saves of several callers at once, as `_save_many` does them; each is an operation of its own."""
         return self._save_many(records, ttl)
 
     def _at_once(self) -> AbstractContextManager[object] | None:
