@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from .errors import (
     InvalidProgressError,
     StorageUnavailableError,
     UnsupportedOperationError,
+    VersionConflictError,
 )
 from .progress import AIProgress, ProgressQuery, StorageInfo
 from .validation import (
@@ -371,6 +373,19 @@ class AIStorage(ABC):
     def _save_each(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
         """The saves of several callers at once, as `_save_many` does them; each is an operation of its own."""
         return self._save_many(records, ttl)
+
+    def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
+        """Save those records whose models are absent, each as by ``expected_version=0``; for migrations.
+
+        Returns:
+            The names of those that were saved. Where an error comes in between, some may have been.
+        """
+        added: set[str] = set()
+        for record in records:
+            with contextlib.suppress(VersionConflictError):
+                self._save(record, 0, ttl)
+                added.add(record.model_name)
+        return added
 
     def _at_once(self) -> AbstractContextManager[object] | None:
         """Make an operation on one model a matter of no waiting, for the length of a ``with`` block.

@@ -80,6 +80,9 @@ class WrapperStorage(AIStorage):
         return self._storage._get_many(model_names)
 
     def _at_once(self) -> AbstractContextManager[object] | None:
+    def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
+        return self._storage._add_many(records, ttl)
+
         return self._storage._at_once()
 
     def _load(self) -> list[AIProgress]:

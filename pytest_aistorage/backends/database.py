@@ -21,6 +21,7 @@ try:
 except ImportError:  # pragma: no cover - a dependency of the distribution, but an image may leave it out
     raise config.missing_extra("database", "sqlalchemy", "postgres") from None
 
+from ._adding import add_many
 from ._connections import Row, Session, flavour_of
 from ._durability import checked_durability
 from ._engines import engine_from_url
@@ -217,6 +218,9 @@ class DatabaseStorage(AIStorage):
         return record_of(rows[0]) if rows else None
 
     def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
+    def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
+        return add_many(self._executor, records, _put)
+
         def get(session: Session, sql: Statements) -> dict[str, Row]:
             if sql.get_many is not None:
                 rows = session.rows(sql.get_many, {"model_names": model_names})

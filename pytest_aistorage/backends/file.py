@@ -93,6 +93,15 @@ class FileStorage(AIStorage):
         reach("after_read")
         return found
 
+    def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
+        stored = self._read()
+        reach("after_read")
+        absent = [record for record in records if record.model_name not in stored]
+        if absent:
+            stored.update((record.model_name, _stamped(record, None)) for record in absent)
+            self._write(stored)
+        return {record.model_name for record in absent}
+
     def _iter(self, batch_size: int) -> Iterator[AIProgress]:
         records = self._read()
         return iter([records[name] for name in sorted(records)])

@@ -15,6 +15,7 @@ _COMMANDS = {
     "conformance": "Run the conformance suite on a storage.",
     "doctor": "Say which servers can be had on this machine, and what to do about the rest.",
     "durability": "Measure what a crash and a loss of power take of what was acknowledged.",
+    "migrate": "Save the records of a JSON file in a storage.",
     "prove": "Show that the JSON file loses data, and that the other backends don't.",
     "schema": "Print the SQL that creates the tables, or upgrade those of a database.",
     "serve": "Tell of a storage's health by HTTP, and serve metrics to Prometheus.",

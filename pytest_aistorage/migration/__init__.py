@@ -1,8 +1,39 @@
-"""From the JSON files that applications write by hand to a storage."""
+"""From the JSON files that applications write by hand to a storage: at once, or while the application runs."""
 
 from __future__ import annotations
 
-from .importing import import_records
-from .records import read_records
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["import_records", "read_records"]
+if TYPE_CHECKING:
+    from .differences import Consistency, Difference, Problem, verify_consistency
+    from .importing import import_records
+    from .migrating import MigrationReport, migrate_file
+    from .records import read_records
+
+__all__ = [
+    "Consistency",
+    "Difference",
+    "MigrationReport",
+    "Problem",
+    "import_records",
+    "migrate_file",
+    "read_records",
+    "verify_consistency",
+]
+
+_HOMES = {
+    **dict.fromkeys(("Consistency", "Difference", "Problem", "verify_consistency"), "differences"),
+    "import_records": "importing",
+    **dict.fromkeys(("MigrationReport", "migrate_file"), "migrating"),
+    "read_records": "records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
