@@ -62,14 +62,17 @@ def conformance(session: nox.Session) -> None:
         session.log(f"{seed} of 100 runs green after {time.monotonic() - started:.0f} s")
 
 
+_SOAKS = ("tests/races/test_soak.py", "tests/backends/redis_storage/test_cluster_under_kills.py")
+
+
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Race every workload for ten minutes on each backend while its server is killed, paused and cut off."""
+    """Race for ten minutes on each backend while its server, cache or cluster is killed, paused and cut off."""
     session.install("-e", ".[test]")
     seed = secrets.randbelow(2**31)
     session.log(f"SOAK_SEED={seed}")
     session.run(
-        *("pytest", "-n", "2", "-rP", "tests/races/test_soak.py"),
+        *("pytest", "-n", "2", "-rP", *_SOAKS),
         *session.posargs,
         env={"SOAK_SECONDS": "600", "SOAK_SEED": str(seed)},
     )

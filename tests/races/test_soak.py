@@ -1,4 +1,4 @@
-"""Every workload on every backend that must not lose anything, while its server suffers faults.
+"""Every workload on every backend that must not lose anything, while its server suffers faults; a hybrid's cache.
 
 For some seconds in an ordinary run; ``nox -s soak`` gives each backend ten minutes (``SOAK_SECONDS``), and each time
 another seed (``SOAK_SEED``).
@@ -6,6 +6,7 @@ another seed (``SOAK_SEED``).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 
@@ -49,11 +50,24 @@ TOLD = {"StorageUnavailableError", "OutcomeUnknownError", "VersionConflictError"
 def store(request, tmp_path):
     """The opener of a fresh store of a backend, and what injects faults into its server; None: it has none."""
     name = request.param
+    if name == "hybrid":
+        with _server("postgres", tmp_path) as database, _server("redis", tmp_path) as cache:
+            options = {"cache": cache.create_database(), "cache_timeout": 0.2, "lease": 0.5}
+            yield functools.partial(open_storage, database.create_database(), **options), Faults(target=cache)
+        return
     if name.partition("@")[0] not in SERVERS:
         url = "memory://soak" if name == "memory" else f"sqlite:///{tmp_path}/soak.db"
         with open_storage(url):
             yield functools.partial(open_storage, url), None
         return
+    with _server(name, tmp_path) as server:
+        # What cuts a client off must outlast its patience, for it to notice.
+        yield functools.partial(open_storage, server.create_database(), timeout=0.3), Faults(target=server)
+
+
+@contextlib.contextmanager
+def _server(name, tmp_path):
+    """A server of the test's own, on which faults can be injected."""
     try:
         options = ServerOptions(
             run_dir=tmp_path, providers={ServerSpec.parse(name).kind: ("process", "embedded")}
@@ -64,11 +78,10 @@ def store(request, tmp_path):
             pytest.fail(str(error))
         pytest.skip(str(error))
     with server:
-        # What cuts a client off must outlast its patience, for it to notice.
-        yield functools.partial(open_storage, server.create_database(), timeout=0.3), Faults(target=server)
+        yield server
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite", *SERVERS, "redis@valkey"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", "sqlite", *SERVERS, "redis@valkey", "hybrid"], indirect=True)
 def test_no_violation_under_faults(pool, store):
     """Some order explains what 8 clients were told, and nothing acknowledged is lost."""
     opener, faults = store

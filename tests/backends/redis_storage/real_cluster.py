@@ -171,6 +171,20 @@ class Cluster:
             node.close()
 
 
+def fail_over(cluster: Cluster, master: ClusterNode, replica: ClusterNode) -> None:
+    """SIGKILL the master. Only then, and only for so long, are the others quick to give a node up.
+
+    Otherwise a slow machine would make a replica take over at a moment that nobody chose.
+    """
+    master.kill()
+    alive = [node for node in cluster.nodes if node is not master]
+    for node in alive:
+        node.say("CONFIG SET", "cluster-node-timeout", 500)
+    until(lambda: replica.role() == "master", "the replica takes over")
+    for node in alive:
+        node.say("CONFIG SET", "cluster-node-timeout", 15_000)
+
+
 def raw(node: Node, command: str) -> str:
     """What a server answers, word for word."""
     with node.client() as client:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from real_cluster import PATIENCE, Cluster, ClusterNode, cluster_of, info, until
+from real_cluster import PATIENCE, Cluster, ClusterNode, cluster_of, fail_over, info, until
 from real_redis import progress
 
 from pytest_aistorage import OutcomeUnknownError, RedisClusterStorage
@@ -33,20 +33,6 @@ def models_of(cluster: Cluster, master: ClusterNode, number: int) -> list[str]:
         if cluster.owner(slot_of(f"{{{tags()[partition_of(name)]}}}")) is master
     )
     return [next(served) for _ in range(number)]
-
-
-def fail_over(cluster: Cluster, master: ClusterNode, replica: ClusterNode) -> None:
-    """SIGKILL the master. Only then, and only for so long, are the others quick to give a node up.
-
-    Otherwise a slow machine would make a replica take over at a moment that nobody chose.
-    """
-    master.kill()
-    alive = [node for node in cluster.nodes if node is not master]
-    for node in alive:
-        node.say("CONFIG SET", "cluster-node-timeout", 500)
-    until(lambda: replica.role() == "master", "the replica takes over")
-    for node in alive:
-        node.say("CONFIG SET", "cluster-node-timeout", 15_000)
 
 
 def test_a_save_that_a_replica_has_confirmed_survives_its_master(cluster: Cluster, prefix: str) -> None:
