@@ -42,7 +42,7 @@ class AsyncAIStorage:
     Under asyncio, and under Trio with AnyIO. The operations run in threads, so the event loop never waits for a
     server, a disk or a lock; except those on one model in memory, which take less time than a thread would. Gets that
     wait at the same time are sent as one message, and saves, where the storage declares
-    `Capability.ATOMIC_BATCH`, committed as one batch.
+    `Capability.ATOMIC_BATCH`, committed as one batch; a file is read or written once for all of them.
 
     A task that is cancelled while it waits is cancelled at once. A write is then of unknown outcome: it may have
     taken effect, it may not, and it may take effect a moment later. Its connection is cut, in the midst of whatever
@@ -83,13 +83,18 @@ class AsyncAIStorage:
 
     def _begin(self) -> None:
         """Make what belongs to this process alone."""
-        self._workers = Workers(self._most)
         storage = self.storage
+        self._workers = self._writers = Workers(self._most)
+        if storage._one_writer and self._most > 1:
+            # Waiting for each other in threads they would sleep past their turn, and take all of the threads.
+            self._workers, self._writers = Workers(self._most - 1), Workers(1)
         self._gets = self._saves = None
         if self._combines and _has_own(storage, "_get_many", "_get"):
             self._gets = Combiner(self._workers, self._get_together, storage.get_progress, _is_of_the_server)
-        if self._combines and Capability.ATOMIC_BATCH in storage.capabilities:
-            self._saves = Combiner(self._workers, self._save_together, self._save_alone, _is_unknown)
+        if (together := storage._saves_together) is None:
+            together = Capability.ATOMIC_BATCH in storage.capabilities
+        if self._combines and together:
+            self._saves = Combiner(self._writers, self._save_together, self._save_alone, _is_unknown)
 
     # -- the contract ---------------------------------------------------------------------------------------
 
@@ -120,12 +125,12 @@ class AsyncAIStorage:
             with self.storage._operation(writing=True):
                 return self.storage._save(record, expected, lifetime)
 
-        return await self._carried_out(save)
+        return await self._carried_out(save, writing=True)
 
     async def save_many(self, progresses: Iterable[AIProgress]) -> list[AIProgress]:
         """Save a batch; see `AIStorage.save_many`."""
         records = checked_batch(progresses)
-        return await self._carried_out(functools.partial(self.storage.save_many, records))
+        return await self._carried_out(functools.partial(self.storage.save_many, records), writing=True)
 
     async def get_progress(self, model_name: str) -> AIProgress | None:
         """Return the model's record, or None where there is none; see `AIStorage.get_progress`."""
@@ -168,7 +173,8 @@ class AsyncAIStorage:
         if (now := self._at_once()) is not None:
             with now:
                 return self.storage.update_progress(model_name, change)
-        return await self._carried_out(functools.partial(self.storage.update_progress, model_name, change))
+        update = functools.partial(self.storage.update_progress, model_name, change)
+        return await self._carried_out(update, writing=True)
 
     async def delete_progress(self, model_name: str, *, expected_version: int | None = None) -> int | None:
         """Delete the model's record; return the version that took, see `AIStorage.delete_progress`."""
@@ -178,7 +184,7 @@ class AsyncAIStorage:
         if (now := self._at_once()) is not None:
             with now:
                 return delete()
-        return await self._carried_out(delete)
+        return await self._carried_out(delete, writing=True)
 
     async def query_progress(self, query: ProgressQuery) -> list[AIProgress]:
         """Return the records that match; see `AIStorage.query_progress`."""
@@ -186,7 +192,7 @@ class AsyncAIStorage:
 
     async def expire_now(self, model_name: str) -> bool:
         """Let the record expire at once; see `AIStorage.expire_now`."""
-        return await self._carried_out(functools.partial(self.storage.expire_now, model_name))
+        return await self._carried_out(functools.partial(self.storage.expire_now, model_name), writing=True)
 
     async def health_check(self) -> bool:
         """Say whether the storage answers. Waits for no other operation; see `AIStorage.health_check`."""
@@ -207,14 +213,14 @@ class AsyncAIStorage:
             self._closed = True
             job = Job(self.storage.close, interruptible=False)
             self._workers.submit(job, urgent=True)
-            self._workers.dismiss()
+            self._dismiss()
             await job.result()
 
     def close_and_wait(self) -> None:
         """Close the storage as `close` does, for where no event loop runs (any more). It waits for the server."""
         if not self._closed:
             self._closed = True
-            self._workers.dismiss()
+            self._dismiss()
             self.storage.close()
 
     async def __aenter__(self) -> Self:
@@ -238,10 +244,16 @@ class AsyncAIStorage:
         self._check_open()
         return self.storage._at_once()
 
-    async def _carried_out(self, function: Callable[[], T], *, urgent: bool = False) -> T:
+    def _dismiss(self) -> None:
+        self._workers.dismiss()
+        self._writers.dismiss()
+
+    async def _carried_out(
+        self, function: Callable[[], T], *, writing: bool = False, urgent: bool = False
+    ) -> T:
         self._check_open()
         job = Job(function)
-        self._workers.submit(job, urgent=urgent)
+        (self._writers if writing else self._workers).submit(job, urgent=urgent)
         return cast(T, await job.result())
 
     def _get_together(self, names: list[str]) -> list[AIProgress | None]:

@@ -101,6 +101,10 @@ class AIStorage(ABC):
     _closed = False
     _most_at_once: int = 8
     """Operations of `AsyncAIStorage` that may be under way at once: each has a thread and a connection."""
+    _one_writer: bool = False
+    """Whether every write waits for every other one, so that `AsyncAIStorage` had better let them queue."""
+    _saves_together: bool | None = None
+    """Whether saves that wait at the same time are done by `_save_each`; by default, with `Capability.ATOMIC_BATCH`."""
     _default_ttl: timedelta | None = None
 
     # -- the contract ---------------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ class WrapperStorage(AIStorage):
         # Of the class in general and of the instance here: a wrapper is of the type of what it wraps.
         self.type = storage.type  # type: ignore[misc]
         self.capabilities = storage.capabilities
-        self._most_at_once = storage._most_at_once
+        self._most_at_once, self._one_writer = storage._most_at_once, storage._one_writer
+        self._saves_together = storage._saves_together
         self._default_ttl = storage._default_ttl
 
     @property

@@ -135,6 +135,7 @@ class DatabaseStorage(AIStorage):
             raise ConfigurationError(f"option db: must be a SQLAlchemy Engine, not {type(db).__name__}")
         flavour_of(self._engine)
         self._most_at_once = size
+        self._one_writer = flavour_of(self._engine) == "sqlite"
         if self._owned and overflow:
             self._executor.keep_sessions(size)
         self._executor.verifies_durability = options.get("durability") == "verified"

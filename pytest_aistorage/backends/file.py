@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,7 @@ class FileStorage(AIStorage):
     schemes: ClassVar[tuple[str, ...]] = ("file",)
     url_options: ClassVar[config.OptionChecks] = {"timeout": config.seconds}
     _most_at_once = 1  # each operation takes the whole file; two would gain nothing and meet half of it
+    _saves_together = True  # also a single one writes the whole file, or leaves it torn
 
     def __init__(self, path: str | Path) -> None:
         self.capabilities = frozenset({Capability.SHARED_BETWEEN_PROCESSES, Capability.SURVIVES_CLOSE})
@@ -92,6 +94,12 @@ class FileStorage(AIStorage):
         found = self._read().get(model_name)
         reach("after_read")
         return found
+
+    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
+        records = self._read()
+        reach("after_read")
+        # A record for each who asks, for its metadata can be changed.
+        return [copy.deepcopy(records.get(name)) for name in model_names]
 
     def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
         stored = self._read()

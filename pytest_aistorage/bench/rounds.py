@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Contest", "Operation", "Samples", "contest", "percentile"]
+__all__ = ["Contest", "Operation", "Samples", "Turn", "contest", "contest_of_turns", "percentile"]
 
 Operation = Callable[[int], object]
 """Does the thing once; gets the number of the call, which never comes twice for one contestant."""
+
+Turn = Callable[[Sequence[int]], list[float]]
+"""Does the thing once for each number of a call; returns how many seconds each took."""
 
 _LEAST_ROUNDS = 3
 
@@ -73,32 +76,55 @@ def contest(
         warm_up: calls of each beforehand that don't count; by default as many as in half a round, and at least one.
         budget: seconds after which no further round begins; the first three are always made, if asked for.
     """
+    turns = {name: _timed(operation) for name, operation in contestants.items()}
+    return contest_of_turns(turns, rounds=rounds, calls=calls, warm_up=warm_up, budget=budget)
+
+
+def contest_of_turns(
+    contestants: Mapping[str, Turn],
+    *,
+    rounds: int,
+    calls: int | Mapping[str, int],
+    warm_up: int | None = None,
+    budget: float | None = None,
+) -> Contest:
+    """The same of those who time their calls themselves, such as in an event loop; see `contest`."""
     number_of = dict.fromkeys(contestants, calls) if isinstance(calls, int) else calls
     samples = {name: Samples() for name in contestants}
     numbers = dict.fromkeys(contestants, 0)
     started_at = time.monotonic()
-    for name, operation in contestants.items():
-        for _ in range(max(1, number_of[name] // 2) if warm_up is None else warm_up):
-            operation(numbers[name])
-            numbers[name] += 1
+
+    def turn(name: str, count: int) -> list[float]:
+        number = numbers[name]
+        numbers[name] += count
+        return contestants[name](range(number, number + count))
+
+    for name in contestants:
+        turn(name, max(1, number_of[name] // 2) if warm_up is None else warm_up)
     order = list(contestants)
-    clock = time.perf_counter
     with _without_collections():
         for done in range(rounds):
             if budget is not None and done >= _LEAST_ROUNDS and time.monotonic() - started_at > budget:
                 break
             for name in order:
-                operation, number = contestants[name], numbers[name]
-                durations: list[float] = []
                 gc.collect()
-                for call in range(number, number + number_of[name]):
-                    started = clock()
-                    operation(call)
-                    durations.append(clock() - started)
-                numbers[name] = number + number_of[name]
-                samples[name].rounds.append(durations)
+                samples[name].rounds.append(turn(name, number_of[name]))
             order.reverse()
     return Contest(samples)
+
+
+def _timed(operation: Operation) -> Turn:
+    clock = time.perf_counter
+
+    def turn(numbers: Sequence[int]) -> list[float]:
+        durations: list[float] = []
+        for number in numbers:
+            started = clock()
+            operation(number)
+            durations.append(clock() - started)
+        return durations
+
+    return turn
 
 
 @contextlib.contextmanager

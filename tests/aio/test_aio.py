@@ -169,6 +169,81 @@ def _count_runs(storage: Any) -> list[str]:
     return runs
 
 
+def test_a_file_is_taken_once_for_all_that_wait(tmp_path: Path) -> None:
+    """Each get and each save would read all of it, and each save write all of it."""
+    busy, go_on = threading.Event(), threading.Event()
+    runs: list[str] = []
+
+    def hold(current: AIProgress | None) -> AIProgress:
+        busy.set()
+        assert go_on.wait(PATIENCE)
+        runs.clear()
+        return record("held")
+
+    def counted(storage: Any, name: str) -> None:
+        method = getattr(storage, name)
+
+        def count(*given: Any) -> Any:
+            runs.append(name)
+            return method(*given)
+
+        setattr(storage, name, count)
+
+    async def use() -> None:
+        async with open_async_storage(f"file://{tmp_path}/training_metrics.json") as storage:
+            counted(storage.storage, "_read")
+            counted(storage.storage, "_write")
+            held = asyncio.create_task(storage.update_progress("held", hold))
+            while not busy.is_set():
+                await asyncio.sleep(0.001)
+            saves = [asyncio.create_task(storage.save_progress(record(f"m{n}"))) for n in range(8)]
+            await asyncio.sleep(0)
+            gets = [asyncio.create_task(storage.get_progress("m1")) for _ in range(8)]
+            await asyncio.sleep(0)
+            go_on.set()
+            assert [one.version for one in await asyncio.gather(*saves)] == [1] * 8
+            first, *others = await asyncio.gather(*gets)
+            assert first is not None
+            assert isinstance(first.metadata, dict)
+            first.metadata["changed"] = True  # another task's must not be the same
+            assert [one and one.metadata for one in others] == [{}] * 7
+            await held
+
+    asyncio.run(use())
+    assert runs == ["_write", "_read", "_write", "_read"]
+
+
+def test_writes_of_one_file_wait_for_each_other_and_for_nothing_else(tmp_path: Path) -> None:
+    """SQLite lets one write at a time: the others don't take the threads in which gets could run."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold(current: AIProgress | None) -> AIProgress:
+        busy.set()
+        assert go_on.wait(PATIENCE)
+        return record("held")
+
+    async def use() -> None:
+        url = f"sqlite:///{tmp_path}/m.db"
+        async with asyncio.timeout(PATIENCE), open_async_storage(url, max_concurrency=2) as storage:
+            await storage.save_progress(record("m"))
+            held = asyncio.create_task(storage.update_progress("held", hold))
+            while not busy.is_set():
+                await asyncio.sleep(0.001)
+            later = [asyncio.create_task(storage.update_progress("m", doubled)) for _ in range(3)]
+            await asyncio.sleep(0)
+            found = await storage.get_progress("m")
+            assert found is not None
+            assert found.version == 1
+            assert not any(one.done() for one in (held, *later))
+            go_on.set()
+            assert [one.version for one in await asyncio.gather(held, *later)] == [1, 2, 3, 4]
+
+    try:
+        asyncio.run(use())
+    finally:
+        go_on.set()
+
+
 @pytest.mark.ai_storage("sqlite", "postgres")
 def test_what_cannot_be_read_is_ones_own_trouble(async_ai_storage: AsyncAIStorage, ai_storage: Any) -> None:
     """Of several gets that were done together only the one fails whose record can't be read."""

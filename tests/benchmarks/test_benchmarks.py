@@ -40,6 +40,28 @@ def test_operations_of_the_backends_without_a_server(tmp_path: Path) -> None:
     assert any("synchronous=FULL" in line for line in report["servers"])
 
 
+def test_awaited_and_not(tmp_path: Path) -> None:
+    """A row for each backend and operation, one by one and 32 at once; the exit status is that of the goals."""
+    found = tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "async", "--quick", "--backend", "memory", "--json", str(found)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (report,) = json.loads(found.read_text("utf-8"))["reports"]
+    assert done.returncode == bool(report["missed"]), done.stderr
+    assert [row["labels"] for row in report["rows"]] == [
+        ["memory", operation] for operation in ("get", "save", "update", "load 32")
+    ]
+    columns = {column["name"] for column in report["columns"]}
+    for row in report["rows"]:
+        assert set(row["figures"]) == columns
+        assert set(row["goals"]) == {"ratio", "32: ratio"}
+        assert row["figures"]["32 at once"] > row["figures"]["async"]
+
+
 def test_checker_finds_what_was_planted(tmp_path: Path) -> None:
     """A row for each history, with its verdict, time and memory; the peer stands for what could not be measured."""
     found = tmp_path / "found.json"
