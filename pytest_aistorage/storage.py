@@ -374,10 +374,6 @@ class AIStorage(ABC):
         """The records of several models, each read at a moment of its own; for reads that wait at the same time."""
         return [self._get(name) for name in model_names]
 
-    def _save_each(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
-        """The saves of several callers at once, as `_save_many` does them; each is an operation of its own."""
-        return self._save_many(records, ttl)
-
     def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
         """Save those records whose models are absent, each as by ``expected_version=0``; for migrations.
 
@@ -390,6 +386,10 @@ class AIStorage(ABC):
                 self._save(record, 0, ttl)
                 added.add(record.model_name)
         return added
+
+    def _save_each(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
+        """The saves of several callers at once, as `_save_many` does them; each is an operation of its own."""
+        return self._save_many(records, ttl)
 
     def _at_once(self) -> AbstractContextManager[object] | None:
         """Make an operation on one model a matter of no waiting, for the length of a ``with`` block.

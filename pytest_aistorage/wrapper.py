@@ -80,10 +80,10 @@ class WrapperStorage(AIStorage):
     def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
         return self._storage._get_many(model_names)
 
-    def _at_once(self) -> AbstractContextManager[object] | None:
     def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
         return self._storage._add_many(records, ttl)
 
+    def _at_once(self) -> AbstractContextManager[object] | None:
         return self._storage._at_once()
 
     def _load(self) -> list[AIProgress]:

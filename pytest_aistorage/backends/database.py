@@ -218,10 +218,10 @@ class DatabaseStorage(AIStorage):
         reach("after_read")
         return record_of(rows[0]) if rows else None
 
-    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
     def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
         return add_many(self._executor, records, _put)
 
+    def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
         def get(session: Session, sql: Statements) -> dict[str, Row]:
             if sql.get_many is not None:
                 rows = session.rows(sql.get_many, {"model_names": model_names})
