@@ -12,7 +12,10 @@ __all__ = ["command"]
 @click.command("dashboard")
 @click.option("--alerts", is_flag=True, help="Print the alerts for Prometheus instead.")
 def command(alerts: bool) -> None:
-    """Print the dashboard for Grafana, as JSON to import; or the alerts for Prometheus, as a file of rules."""
+    """Print what Grafana needs to show a storage, or the alerts for Prometheus.
+
+    A dashboard to import, as JSON; or a file of rules, as YAML.
+    """
     name = "alerts.yml" if alerts else "grafana.json"
     text = (files("pytest_aistorage") / "dashboards" / name).read_text("utf-8")
     click.echo(text, nl=False)
