@@ -134,6 +134,7 @@ class DatabaseStorage(AIStorage):
         else:
             raise ConfigurationError(f"option db: must be a SQLAlchemy Engine, not {type(db).__name__}")
         flavour_of(self._engine)
+        self._found_tables = False
         self._most_at_once = size
         self._one_writer = flavour_of(self._engine) == "sqlite"
         if self._owned and overflow:
@@ -204,6 +205,9 @@ class DatabaseStorage(AIStorage):
             reach("before_write")
             if sql.save is None:
                 return [_put(session, sql, record) for record in in_order]
+            if not self._found_tables:  # psycopg logs a warning of whatever fails in a pipeline
+                session.rows(sql.shape, {})
+                self._found_tables = True
             rows = session.many(sql.save, [parameters(sql.flavour, record) for record in in_order])
             return [stamped(record, row) for record, row in zip(in_order, rows, strict=True)]
 

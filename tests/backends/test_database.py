@@ -79,6 +79,13 @@ def test_first_users_create_the_tables_at_once(database_url: str) -> None:
     assert [(outcome.returned, outcome.error) for outcome in outcomes] == [(1, None)] * 6
 
 
+def test_a_first_batch_goes_without_a_warning(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """That the tables are not there yet is no news for the log, as psycopg takes it in a pipeline."""
+    with DatabaseStorage(database_url) as storage:
+        assert [record.version for record in storage.save_many([_M])] == [1]
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_a_table_that_is_made_meanwhile_is_no_failure() -> None:
     """SQLite says SQLITE_SCHEMA of a table that another client makes while the statement is prepared."""
     missing = sqlite3.OperationalError("no such table: ai_progress_schema")
