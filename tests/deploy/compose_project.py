@@ -114,17 +114,27 @@ class ComposeProject:
 
     def inspected(self, service: str) -> dict[str, Any]:
         """All that the engine shows of a service's container."""
-        container = self.run("ps", "--quiet", service).strip()
-        described: dict[str, Any] = json.loads(self.docker("inspect", container))[0]
+        described: dict[str, Any] = json.loads(self.docker("inspect", self._container(service)))[0]
         return described
+
+    def _container(self, service: str) -> str:
+        # Of the engine and not of Compose, whose older versions take a second of the processor for each answer.
+        labels = {"com.docker.compose.project": self.name, "com.docker.compose.service": service}
+        filters = [word for label in labels.items() for word in ("--filter", f"label={'='.join(label)}")]
+        return self.docker("ps", "--all", "--quiet", *filters).strip()
 
     def in_app(self, program: str) -> str:
         """Run Python in the application's container; return what it printed."""
-        return self.run("exec", "-T", "app", "python", "-c", program).strip()
+        return self.exec_in_app("python", "-c", program).strip()
 
-    def address(self) -> str:
+    def exec_in_app(self, *words: str) -> str:
+        """Run a command in the application's container; return what it printed."""
+        return self.docker("exec", self._container("app"), *words)
+
+    def address(self) -> tuple[str, int]:
         """Host and port at which the application answers."""
-        return self.run("port", "app", "8000").strip()
+        (published,) = self.inspected("app")["NetworkSettings"]["Ports"]["8000/tcp"]
+        return published["HostIp"], int(published["HostPort"])
 
     def remove(self) -> None:
         """Remove what belongs to the project, the volumes and the image of the application included."""

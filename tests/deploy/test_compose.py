@@ -39,8 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeProject
 
 
 def _got(project: ComposeProject, path: str) -> tuple[int, str]:
-    host, _, port = project.address().rpartition(":")
-    line = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+    line = http.client.HTTPConnection(*project.address(), timeout=PATIENCE)
     line.request("GET", path)
     answer = line.getresponse()
     body = answer.read().decode()
@@ -107,4 +106,4 @@ def test_an_image_is_healthy_by_itself(project: ComposeProject) -> None:
     assert check[0] == "CMD"
     project.run("kill", "postgres")
     assert _got(project, "/health/ai-storage")[0] == 500
-    project.run("exec", "-T", "app", *check[1:])
+    project.exec_in_app(*check[1:])
