@@ -27,6 +27,7 @@ OPERATIONS: Final = MappingProxyType(
     {
         "save": "`AIStorage.save_progress`",
         "save_many": "`AIStorage.save_many`",
+        "add_many": "a batch of a migration: what is there already is left alone",
         "get": "`AIStorage.get_progress`",
         "load": "`AIStorage.load_progress`",
         "iter": "`AIStorage.iter_progress`, from its first record to its last",
@@ -171,6 +172,10 @@ class ObservedStorage(WrapperStorage):
     def _save_each(self, records: list[AIProgress], ttl: timedelta | None) -> list[AIProgress]:
         with self._observed("save", True, len(records), OutcomeUnknownError):
             return self._storage._save_each(records, ttl)
+
+    def _add_many(self, records: list[AIProgress], ttl: timedelta | None) -> set[str]:
+        with self._observed("add_many", True):
+            return self._storage._add_many(records, ttl)
 
     def _get(self, model_name: str) -> AIProgress | None:
         with self._observed("get"):
