@@ -13,6 +13,7 @@ import click
 
 from ..backends.file import FileStorage
 from ..errors import ConfigurationError
+from ..progress import AIProgress
 from ..races.subjects import Subject
 from ..registry import backend_class, backend_names
 from ..servers.base import ServerSpec
@@ -112,11 +113,17 @@ class Machine:
         backends: what will be asked for; their servers start at once, all of them.
         providers: where servers may come from.
         urls: of servers to use.
+        records: what the stores of the backend ``file`` begin with.
     """
 
     def __init__(
-        self, backends: Sequence[Wanted], providers: tuple[str, ...], urls: Mapping[str, str]
+        self,
+        backends: Sequence[Wanted],
+        providers: tuple[str, ...],
+        urls: Mapping[str, str],
+        records: Sequence[AIProgress] = (),
     ) -> None:
+        self._records = records
         specs = [backend.spec for backend in backends if backend.spec is not None]
         self._directory = RunDirectory()
         self.options = server_options(self._directory.path, specs, providers, urls)
@@ -137,8 +144,17 @@ class Machine:
         place = self._directory.path / backend.name
         place.mkdir(exist_ok=True)
         if backend.name == "file":
-            return Subject.of_files(backend.name, place, FileStorage), None
+            return Subject.of_files(backend.name, place, FileStorage, self._template()), None
         return Subject.of_url(backend.name, self._fresh_url(backend.name, place)), None
+
+    def _template(self) -> Path | None:
+        """Write the given records as `FileStorage` does, whatever the form of the file that they come from."""
+        if not self._records:
+            return None
+        template = self._directory.path / "template.json"
+        with FileStorage(template) as storage:
+            storage.save_many(self._records)
+        return template
 
     def _fresh_url(self, name: str, place: Path) -> str:
         return backend_class("database" if name == "sqlite" else name).fresh_url(place)

@@ -6,16 +6,18 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ServerUnavailableError
+from ..errors import AIStorageError, ServerUnavailableError
 from ._servers import QUICKEST_FIRST, provider_option, url_option
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from ..progress import AIProgress
     from ..races import ClientPool
     from ..races.proof import Evidence, Proof
     from ._machine import Machine, Wanted
@@ -52,6 +54,11 @@ __all__ = ["command"]
 @click.option(
     "--containers/--no-containers", default=True, help="Show what a container's restart does.  [default: yes]"
 )
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Begin each store of the backend file with the records of this one. It is only read.",
+)
 @provider_option(QUICKEST_FIRST)
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -64,6 +71,7 @@ def command(
     seed: int,
     quick: bool,
     containers: bool,
+    file: Path | None,
     providers: tuple[str, ...],
     urls: dict[str, str],
     as_json: bool,
@@ -81,11 +89,12 @@ def command(
     from ._report import document, print_report
 
     backends = wanted(names or DEFAULT)
+    records = [] if file is None else _records_of(file)
     if quick:
         runs, operations, containers = min(runs, 5), min(operations, 200), False
     started = time.monotonic()
     prover = _Prover(progress_bar(), runs=runs, operations=operations, seed=seed, containers=containers)
-    with Machine(backends, providers, urls) as machine:
+    with Machine(backends, providers, urls, records) as machine:
         proofs, unavailable = prover.prove(machine, backends)
     elapsed = time.monotonic() - started
     # Skipped is never passed: what was asked for by name had to be shown.
@@ -95,6 +104,15 @@ def command(
     else:
         print_report(console(), proofs, unavailable, elapsed, as_declared=as_declared)
     ctx.exit(0 if as_declared else 1)
+
+
+def _records_of(file: Path) -> list[AIProgress]:
+    from ..migration import read_records
+
+    try:
+        return read_records(file)
+    except AIStorageError as error:
+        raise click.BadParameter(str(error), param_hint="--file") from error
 
 
 class _Prover:

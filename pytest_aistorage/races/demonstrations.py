@@ -206,7 +206,9 @@ def _crashed(
 ) -> tuple[Schedule, str | None]:
     store = subject.fresh()
     observer = subject.observer(store)
+    given = observer.load_progress() if subject.is_filled else []
     before = [operations.save(observer, subject.model(), 0.5) for _ in range(CRASH_BYSTANDERS)]
+    before += given
     client = functools.partial(operation, model_name=before[0].model_name)
     run = run_schedule(subject.scenario(store, client), crash, pool)
     return run.schedule, _missing_after_crash(before, observer)
@@ -214,7 +216,11 @@ def _crashed(
 
 def _missing_after_crash(before: list[AIProgress], observer: AIStorage) -> str | None:
     try:
-        after = [observer.get_progress(record.model_name) for record in before]
+        if len(before) == CRASH_BYSTANDERS:
+            after = [observer.get_progress(record.model_name) for record in before]
+        else:  # a file of many records is read at once
+            kept = {record.model_name: record for record in observer.load_progress()}
+            after = [kept.get(record.model_name) for record in before]
     except AIStorageError as error:
         return f"{type(error).__name__}: all {len(before)} acknowledged records are gone"
     gone = sum(1 for old, new in zip(before, after, strict=True) if new is None or new.version < old.version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,19 @@ class Subject:
         fresh: makes an empty store; or returns the same one each time, given that it bears many models: every
             scenario takes models of its own.
         probe: how a wait for a lock is recognized.
+        is_filled: whether a fresh store has records already.
     """
 
-    def __init__(self, name: str, fresh: Callable[[], Store], probe: LockProbe | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        fresh: Callable[[], Store],
+        probe: LockProbe | None = None,
+        *,
+        is_filled: bool = False,
+    ) -> None:
         self.name = name
+        self.is_filled = is_filled
         self._fresh = fresh
         self._probe = probe
         self._numbers = itertools.count(1)
@@ -58,21 +68,30 @@ class Subject:
         return cls(name, lambda: store, probe_for(url))
 
     @classmethod
-    def of_files(cls, name: str, directory: Path, open_file: Callable[[Path], AIStorage]) -> Self:
+    def of_files(
+        cls,
+        name: str,
+        directory: Path,
+        open_file: Callable[[Path], AIStorage],
+        template: Path | None = None,
+    ) -> Self:
         """Make the subject of a storage that keeps everything in one file.
 
         Args:
             name: the subject's name.
             directory: where to make files.
             open_file: opens one; picklable.
+            template: a file of which each store begins as a copy; None: each begins empty.
         """
         numbers = itertools.count(1)
 
         def fresh() -> Store:
             path = directory / f"training_metrics-{next(numbers)}.json"
+            if template is not None:
+                shutil.copyfile(template, path)
             return Store(functools.partial(open_file, path), FileSeams(path))
 
-        return cls(name, fresh)
+        return cls(name, fresh, is_filled=template is not None)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

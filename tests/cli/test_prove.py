@@ -74,6 +74,28 @@ def test_json(aistorage):
     assert found["backends"][2]["server"].startswith("SQLite ")
 
 
+def test_a_file_of_one_s_own(aistorage, tmp_path):
+    """Its records are among those that a crash takes; the file itself stays as it is."""
+    path = tmp_path / "training_metrics.json"
+    path.write_text(json.dumps({f"model-{n}": {"mse": 0.5, "trainingSamples": n} for n in range(4)}))
+    before = path.read_bytes()
+    done = aistorage("prove", "--backend", "file", "--quick", "--runs", "1", "--file", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "crash half-way: CorruptStorageError: all 7 acknowledged records are gone" in done.stdout
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_can_not_be_read(aistorage, tmp_path):
+    """What is wrong with it is said before anything is proven."""
+    path = tmp_path / "training_metrics.json"
+    path.write_text('{"resnet": {"mse": "low"}}')
+    done = aistorage("prove", "--backend", "file", "--file", str(path))
+    assert done.returncode == 2
+    assert "--file" in done.stderr
+    assert "resnet" in done.stderr
+    assert "mse" in done.stderr
+
+
 def test_a_server_that_can_not_be_had(aistorage):
     """Named, it makes the status 1; the reason and the remedy are printed."""
     done = aistorage(
