@@ -6,11 +6,14 @@ The storages' own time limits are far away here, so that whatever ended by them 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,11 +133,26 @@ _WAITING = {
 }
 
 
-@pytest.fixture(params=["postgres", "mysql"])
-def url(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["postgres", "mysql", "hybrid"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """What has a server that keeps locks."""
+    return str(request.param)
+
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest) -> str:
     """An empty database on a server of each product."""
-    made: str = request.getfixturevalue(f"{request.param}_server").create_database()
+    server = "postgres_server" if kind == "hybrid" else f"{kind}_server"
+    made: str = request.getfixturevalue(server).create_database()
     return made
+
+
+@pytest.fixture
+def options(kind: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """How the storage is opened on it."""
+    if kind != "hybrid":
+        return {}
+    return {"cache": request.getfixturevalue("redis_server").create_database()}
 
 
 @pytest.fixture
@@ -153,13 +171,15 @@ async def until(engine: sa.Engine, query: dict[str, str], count: int) -> None:
 
 
 @pytest.mark.parametrize("act", ["save", "update", "batch", "delete"])
-def test_no_lock_and_no_transaction_stay(url: str, foreign: sa.Engine, act: str) -> None:
+def test_no_lock_and_no_transaction_stay(
+    url: str, options: dict[str, Any], foreign: sa.Engine, act: str
+) -> None:
     """A write that waits for another's lock is called off on the server, too, and takes no effect when it is free."""
 
     async def use() -> None:
         async with (
             asyncio.timeout(PATIENCE),
-            open_async_storage(url, timeout=LIMIT, max_concurrency=1) as storage,
+            open_async_storage(url, timeout=LIMIT, max_concurrency=1, **options) as storage,
         ):
             await storage.save_many([record("m"), record("n")])
             with foreign.connect() as holder:
@@ -175,6 +195,32 @@ def test_no_lock_and_no_transaction_stay(url: str, foreign: sa.Engine, act: str)
             found = await storage.get_progress("m")
             assert found is not None
             assert (found.version, found.mse) == (1, 1.0)
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("act", ["save", "update", "batch", "delete"])
+def test_a_write_that_waits_for_another_process(tmp_path: Path, act: str) -> None:
+    """Of SQLite, where no server keeps the lock: it ends as well, its thread is free, and it never takes effect."""
+
+    async def use() -> None:
+        async with (
+            asyncio.timeout(PATIENCE),
+            open_async_storage(f"sqlite:///{tmp_path}/m.db", timeout=LIMIT, max_concurrency=1) as storage,
+        ):
+            await storage.save_progress(record("m"))
+            with contextlib.closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as holder:
+                holder.execute("BEGIN IMMEDIATE")
+                task = asyncio.ensure_future(ACTS[act](storage))
+                await asyncio.sleep(0.1)
+                await cancelled(task)
+                found = await storage.get_progress("m")  # by the only thread
+                holder.execute("ROLLBACK")
+            assert found is not None
+            assert await storage.load_progress() == [found]
+            assert found.version == 1
+            saved = await storage.save_progress(record("m"))
+            assert saved.version == 2
 
     asyncio.run(use())
 

@@ -21,7 +21,7 @@ ASYNCIO = """
     async def test_it_is_fresh_again(async_ai_storage):
         assert await async_ai_storage.get_progress("m") is None
 """
-BACKENDS = ["memory", "file", "sqlite", "postgres", "redis"]
+BACKENDS = ["memory", "file", "sqlite", "postgres", "redis", "hybrid"]
 
 
 @pytest.mark.usefixtures("local_postgres", "local_redis")
