@@ -12,7 +12,7 @@ PAGES = sorted((Path(__file__).parent.parent / "docs" / "guide").glob("*.md"))
 
 def test_there_are_pages() -> None:
     """A directory that was renamed must not make the test below pass with nothing; the guide has nine examples."""
-    assert {page.name for page in PAGES} >= {"configuration.md", "storages.md"}
+    assert {page.name for page in PAGES} >= {"aws.md", "configuration.md", "storages.md"}
     assert sum(page.read_text(encoding="utf-8").count("```typescript\n") for page in PAGES) >= 9
 
 
