@@ -10,6 +10,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -94,6 +95,22 @@ def test_environment_names_the_storage(serve):
     assert status == 0
     assert "ERROR hybrid: unhealthy: postgresql://user:***@127.0.0.1:1/imf" in lines
     assert "hunter" not in served.first + lines
+
+
+def test_request_under_way_is_answered_before_the_end(serve):
+    """A check that waits for a server that says nothing is over in its own time, and then the command ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0?timeout=600"
+        served = serve(url, "--timeout", "1")
+        request = pool.submit(served.get, "/health/ai-storage")
+        silent.settimeout(PATIENCE)
+        connection, _ = silent.accept()  # so the check has begun
+        with connection:
+            status, lines = served.end(signal.SIGTERM)
+            assert request.result(PATIENCE)[0] == 500
+    assert status == 0
+    assert "ERROR redis: unhealthy: no answer within 1 s" in lines
+    assert lines.endswith("INFO ended by SIGTERM\n")
 
 
 def test_what_can_not_be_served(aistorage, tmp_path):

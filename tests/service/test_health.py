@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -231,6 +232,7 @@ def test_forked_child_asks_anew(deaf: Deaf) -> None:
     with probe._pings._lock:
         child = os.fork()
         if not child:
+            signal.alarm(int(PATIENCE))  # it may wait for the lock, or for a thread that it has not got
             deaf.answers.set()
             healthy = HealthProbe.check(probe).healthy
             os._exit(0 if healthy else 1)
@@ -256,9 +258,9 @@ def test_server_that_goes_and_returns(
         found = probe.check()
         assert time.monotonic() - started < PATIENCE / 2
         assert not found.healthy
-        getattr(server, cure)()
-        assert until(patient, True).model_count == 0
         end = time.monotonic() + PATIENCE
-        while health_threads():
+        while health_threads():  # its connection is cut, while the server is still away
             assert time.monotonic() < end, health_threads()
             time.sleep(0.01)
+        getattr(server, cure)()
+        assert until(patient, True).model_count == 0
