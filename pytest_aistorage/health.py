@@ -90,6 +90,9 @@ class HealthProbe:
     it waits on is cut, and the next check goes by another. So a server that is killed, stopped or cut off is told of
     in time, its return is seen at once, and callers don't pile up threads. A change is logged.
 
+    What can't be cut, such as a connection that is only being made, keeps its thread for as long as the storage's own
+    timeout lets it. After eight such threads no further check is begun until one ends.
+
     May be used by any thread and any event loop, and anew after a fork.
 
     Args:
