@@ -85,6 +85,29 @@ def test_checker_finds_what_was_planted(tmp_path: Path) -> None:
     assert "--porcupine" in report["notes"][0]
 
 
+def test_scale_counts_what_the_servers_count(tmp_path: Path) -> None:
+    """A database alone has a transaction for each operation; the nodes of a cluster share the commands."""
+    found = tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "scale", "--quick", "--json", str(found)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(found.read_text("utf-8"))["reports"]
+    rows = {row["labels"][0]: row["figures"] for row in report["rows"]}
+    assert list(rows) == ["database", "hybrid", "hybrid with a Redis Cluster", "Redis Cluster alone"]
+    assert all(row["operations"] > 0 and row["read p50"] > 0 for row in rows.values())
+    # What its clients do before they begin is counted as well.
+    assert rows["database"]["database"] >= rows["database"]["operations"]
+    assert rows["hybrid"]["database"] > 0
+    assert rows["hybrid"]["busiest Redis"] == 100
+    assert 33 <= rows["Redis Cluster alone"]["busiest Redis"] < 100
+    assert "database" not in rows["Redis Cluster alone"]
+
+
 def test_a_missed_goal_is_said_and_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
