@@ -38,10 +38,18 @@ _SCAN = 500
 """Records that a query by metadata looks at in one statement."""
 
 
+_REPLICATED = {
+    **dict.fromkeys(("postgresql", "postgres"), "PostgreSQL"),
+    **dict.fromkeys(("mysql", "mariadb"), "MySQL or MariaDB"),
+}
+
+
 def _replica_url(name: str, value: object) -> str:
     url = config.text(name, value)
-    if config.StorageURL.parse(url).scheme.partition("+")[0] not in ("postgresql", "postgres"):
-        raise ConfigurationError(f"option {name}: must be the URL of a streaming replica of PostgreSQL")
+    if config.StorageURL.parse(url).scheme.partition("+")[0] not in _REPLICATED:
+        raise ConfigurationError(
+            f"option {name}: must be the URL of a replica, of PostgreSQL, MySQL or MariaDB"
+        )
     return url
 
 
@@ -68,10 +76,11 @@ class DatabaseStorage(AIStorage):
             takes at least 2.
         pool_size: connections kept open, 5 by default.
         max_overflow: connections opened beyond those for a while, when all are in use; 10 by default.
-        replica: the URL of a streaming replica of this PostgreSQL, from which ``load_progress``, ``iter_progress``
-            and ``query_progress`` read; none of them shows less than was acknowledged before its call. The primary
-            reads where the replica can't, or can't yet. It gets a pool of the same size, and passwords of the same
-            provider unless its URL says otherwise.
+        replica: the URL of a streaming replica of this PostgreSQL, or of a replica of this MySQL or MariaDB that
+            follows by GTIDs and is ``read_only``. ``load_progress``, ``iter_progress`` and ``query_progress`` read
+            there; none of them shows less than was acknowledged before its call. The primary reads where the replica
+            can't, or can't yet. It gets a pool of the same size, and passwords of the same provider unless its URL
+            says otherwise.
         durability: ``"verified"`` compares the server's settings with what the storage declares, before the first
             operation, which raises `ConfigurationError` where an acknowledged write could be lost. ``"declared"``,
             the default, takes the server to be set as it comes.
@@ -81,7 +90,7 @@ class DatabaseStorage(AIStorage):
 
     Raises:
         ConfigurationError: a URL that can't be read, a driver that is missing, an engine of an unknown kind, a
-            replica of what is no PostgreSQL.
+            replica of what is something else.
     """
 
     type: ClassVar[str] = "database"
@@ -149,9 +158,10 @@ class DatabaseStorage(AIStorage):
         self, url: str, provider: PasswordProvider | str | None, timeout: float, size: int, overflow: int
     ) -> None:
         __tracebackhide__ = True  # as in from_url
-        if self._engine.dialect.name != "postgresql":
-            raise ConfigurationError("option replica: is for PostgreSQL only")
         parts, own = config.option_of(config.StorageURL.parse(url), {}, {OPTION: checked_provider})
+        product = _REPLICATED[parts.scheme.partition("+")[0]]
+        if _REPLICATED.get(self._engine.dialect.name) != product:
+            raise ConfigurationError(f"option replica: is one of {product}, and the database is not")
         if parts.password is None and OPTION not in own:
             own[OPTION] = provider
         self._replica_engine, executor = _connecting(parts, own.get(OPTION), timeout, size, overflow)
