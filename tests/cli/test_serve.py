@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which something hangs, however busy the machine is."""
 
 

@@ -9,7 +9,7 @@ import json
 import time
 from typing import Any
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which something hangs, however busy the machine is."""
 
 

@@ -393,7 +393,7 @@ def test_processes_are_added_up(ai_storage_url: str, tmp_path: Path) -> None:
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(directory)},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=3 * PATIENCE,
         check=True,
     )
     found: dict[tuple[str, str], float] = {}

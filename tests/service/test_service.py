@@ -86,7 +86,7 @@ def test_server_that_goes_and_returns(
         assert "ai_storage_models{" not in page.text
         getattr(server, cure)()
         assert client.until(200).document["healthy"]
-        assert client.get("/health/ready").document == {"status": "ready"}
+        assert client.until(200, "/health/ready").document == {"status": "ready"}
 
 
 def test_hybrid_without_its_cache_is_degraded(
