@@ -13,8 +13,10 @@ import pytest
 from pytest_aistorage import (
     AIProgress,
     ConfigurationError,
+    DatabaseStorage,
     HybridStorage,
     StorageUnavailableError,
+    migrations,
     open_storage,
 )
 from pytest_aistorage.config import StorageURL
@@ -188,3 +190,68 @@ def test_a_hybrid_reads_both_passwords_from_files(request: pytest.FixtureRequest
                 assert read is not None
                 assert read.version == version
             assert storage.degraded is None
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
+def test_a_cache_of_any_kind_asks(scheme: str, tmp_path: Path) -> None:
+    """What its URL says of a provider gets to the connections of its nodes, and so does the option, which wins."""
+    place = "127.0.0.1:1/training/0" if scheme == "redis+sentinel" else "127.0.0.1:1"
+    (tmp_path / "password").write_text("of the file")
+    url, cache = (
+        f"sqlite:///{tmp_path}/x.db",
+        f"{scheme}://imf@{place}?password_provider=file:{tmp_path}/password",
+    )
+    for more, password in (({}, "of the file"), ({"cache_password_provider": lambda: "of the option"}, None)):
+        with open_storage(url, cache=cache, **more) as storage:
+            assert isinstance(storage, HybridStorage)
+            link: Any = storage._access.link
+            pool = link._pool if scheme == "redis" else next(iter(link._routes._links.values()))._pool
+            credentials = pool.connection_kwargs["credential_provider"].get_credentials()
+            assert credentials == ("imf", password or "of the option")
+
+
+@pytest.mark.parametrize(
+    ("replica", "asked"),
+    [
+        ("postgresql://imf@replica.example/imf", "of the primary"),
+        ("postgresql://imf:own@replica.example/imf", "own"),
+        ("postgresql://imf@replica.example/imf?password_provider=file:{file}", "of the file"),
+    ],
+)
+def test_a_replica_is_asked_as_its_primary_unless_it_says_otherwise(
+    replica: str, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password of its own, or a provider of its own, stands in its URL."""
+    import psycopg
+
+    from pytest_aistorage.backends._psycopg import TimedConnection
+
+    (tmp_path / "password").write_text("of the file")
+    handed: dict[str, str] = {}
+
+    def connect(**arguments: Any) -> Any:
+        handed[arguments["host"]] = arguments["password"]
+        raise psycopg.OperationalError("not connected")
+
+    monkeypatch.setattr(TimedConnection, "connect", connect)
+    url = "postgresql://imf@primary.example/imf"
+    with DatabaseStorage(
+        url, replica=replica.format(file=tmp_path / "password"), password_provider=lambda: "of the primary"
+    ) as storage:
+        for engine in (storage._engine, storage._replica_engine):
+            with pytest.raises(Exception, match="not connected"):
+                engine.raw_connection()
+    assert handed == {"primary.example": "of the primary", "replica.example": asked}
+
+
+def test_the_schema_is_upgraded_with_the_password_of_the_file(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """``aistorage schema`` takes the URL that the application has."""
+    with _account(request, "postgres") as account:
+        account.rotate("of-the-file")
+        (tmp_path / "password").write_text("of-the-file\n")
+        url = f"{account.url}?password_provider=file:{tmp_path}/password"
+        before = migrations.current(url)
+        migrations.upgrade(url)
+        assert migrations.current(url) != before
