@@ -62,3 +62,12 @@ def test_a_reason_withholds_a_guarantee(
         given = {name: clients.open() if name == "storage" else clients for name in wanted}
         with pytest.raises(pytest.skip.Exception, match="a failover loses writes"):
             method(**given)
+
+
+def test_an_opener_that_returns_nothing_is_named() -> None:
+    """A forgotten ``return`` is told as that, not as a None without attributes."""
+    forgetful: Any = dict[str, Any]().get
+    with Clients(functools.partial(forgetful, "")) as clients:
+        with pytest.raises(pytest.fail.Exception, match="ai_storage_opener: opening returned None"):
+            clients.open()
+        clients.close()  # there is nothing to close

@@ -48,6 +48,8 @@ class Clients:
     def open(self) -> AIStorage:
         """Open one more client."""
         client = self.opener()
+        if client is None:
+            pytest.fail("ai_storage_opener: opening returned None instead of an open storage")
         self._open.append(client)
         return client
 
