@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         AIStorageError,
         ConfigurationError,
         CorruptStorageError,
+        CutoverStepError,
         InvalidProgressError,
         OutcomeUnknownError,
         ServerUnavailableError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         UnsupportedOperationError,
         VersionConflictError,
     )
+    from .migration.dual_write import DualWriteStorage
     from .production import ProductionAIStorage, get_ai_storage
     from .progress import AIProgress, ProgressQuery, StorageInfo
     from .registry import open_storage
@@ -43,7 +45,9 @@ __all__ = [
     "Capability",
     "ConfigurationError",
     "CorruptStorageError",
+    "CutoverStepError",
     "DatabaseStorage",
+    "DualWriteStorage",
     "FileStorage",
     "HybridStorage",
     "InvalidProgressError",
@@ -74,6 +78,7 @@ _HOMES = {
     **dict.fromkeys(("StorageConfig", "get_storage_config"), "environment"),
     **dict.fromkeys(("ProductionAIStorage", "get_ai_storage"), "production"),
     "open_storage": "registry",
+    "DualWriteStorage": "migration.dual_write",
     "DatabaseStorage": "backends.database",
     "FileStorage": "backends.file",
     "HybridStorage": "backends.hybrid",

@@ -9,6 +9,7 @@
     ├── OutcomeUnknownError         a write whose acknowledgement was lost
     ├── CorruptStorageError         what is stored can't be read
     ├── UnsupportedOperationError   needs a capability that the storage does not declare
+    ├── CutoverStepError            a step of a cutover that is not next
     ├── ConfigurationError          a bad URL, option, environment or missing extra
     └── ServerUnavailableError      no provider could supply a test server
 
@@ -24,6 +25,7 @@ __all__ = [
     "AIStorageError",
     "ConfigurationError",
     "CorruptStorageError",
+    "CutoverStepError",
     "InvalidProgressError",
     "OutcomeUnknownError",
     "ServerUnavailableError",
@@ -116,6 +118,25 @@ class CorruptStorageError(AIStorageError):
 
 class UnsupportedOperationError(AIStorageError):
     """The operation needs a capability that this storage does not declare."""
+
+
+class CutoverStepError(AIStorageError):
+    """A step of a cutover that can't be taken now. Nothing was changed.
+
+    Attributes:
+        wanted: the step, ``"switch"``.
+        current: how far the cutover has come, ``"dual-write"``.
+        reason: what is to be done before.
+    """
+
+    def __init__(self, wanted: str, current: str, reason: str) -> None:
+        super().__init__(wanted, current, reason)
+        self.wanted = wanted
+        self.current = current
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.wanted}: the cutover is at {self.current!r}: {self.reason}"
 
 
 class ConfigurationError(AIStorageError):

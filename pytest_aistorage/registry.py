@@ -55,6 +55,10 @@ _REDIS_TOPOLOGIES = {
 }
 
 
+# A storage of two storages, for an application on its way; no backend's name, and it stands above this module.
+_CUTOVER = ("pytest_aistorage.migration.cutover_storage", "CutoverStorage")
+
+
 class BackendClass(Protocol):
     """What an entry point of the group ``pytest_aistorage.backends`` names."""
 
@@ -78,6 +82,7 @@ def open_storage(url: str, **options: Any) -> AIStorage:
     ``redis://host:6379/0``             also ``rediss://``, ``valkey://``, ``unix:///path.sock``
     ``redis+cluster://host:7000,host``  any nodes of a Redis Cluster; also ``rediss+cluster://``, ``valkey+…``
     ``redis+sentinel://host/name/0``    the master that Redis Sentinels call by this name; several hosts as well
+    ``cutover:///…/metrics.json?to=…``  from this file to the storage of another URL, as `aistorage cutover` says
     ==================================  =====================================================================
 
     A database with the option ``cache``, the URL of a Redis, is a `HybridStorage`.
@@ -145,6 +150,8 @@ def _imported(module: str, attribute: str) -> BackendClass:
 
 
 def _class_for(scheme: str) -> BackendClass:
+    if scheme == "cutover":
+        return _imported(*_CUTOVER)
     if (name := backend_of(scheme)) is not None:
         topology = _REDIS_TOPOLOGIES.get(scheme.partition("+")[2]) if name == "redis" else None
         return backend_class(name) if topology is None else _imported(*topology)

@@ -14,6 +14,7 @@ _COMMANDS = {
     "check": "Say whether a recorded history is linearizable, and what is wrong with it.",
     "conformance": "Run the conformance suite on a storage.",
     "dashboard": "Print what Grafana needs to show a storage, or the alerts for Prometheus.",
+    "cutover": "Move a running application from its JSON file to another storage.",
     "doctor": "Say which servers can be had on this machine, and what to do about the rest.",
     "durability": "Measure what a crash and a loss of power take of what was acknowledged.",
     "migrate": "Save the records of a JSON file in a storage.",

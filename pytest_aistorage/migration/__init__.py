@@ -5,16 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cutover import Cutover, CutoverStatus
+    from .cutover_storage import CutoverStorage
     from .differences import Consistency, Difference, Problem, verify_consistency
+    from .dual_write import DualWriteStorage
     from .importing import import_records
+    from .journal import Step
     from .migrating import MigrationReport, migrate_file
     from .records import read_records
 
 __all__ = [
     "Consistency",
+    "Cutover",
+    "CutoverStatus",
+    "CutoverStorage",
     "Difference",
+    "DualWriteStorage",
     "MigrationReport",
     "Problem",
+    "Step",
     "import_records",
     "migrate_file",
     "read_records",
@@ -22,6 +31,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    **dict.fromkeys(("Cutover", "CutoverStatus"), "cutover"),
+    "CutoverStorage": "cutover_storage",
+    "DualWriteStorage": "dual_write",
+    "Step": "journal",
     **dict.fromkeys(("Consistency", "Difference", "Problem", "verify_consistency"), "differences"),
     "import_records": "importing",
     **dict.fromkeys(("MigrationReport", "migrate_file"), "migrating"),

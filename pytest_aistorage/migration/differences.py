@@ -137,7 +137,7 @@ def verify_consistency(
         CorruptStorageError, StorageUnavailableError: as for `AIStorage.iter_progress` of either.
     """
     counts = dict.fromkeys(("equal", "different", "missing", "extra"), 0)
-    for difference in compared(old, new):
+    for difference in compared(old.iter_progress(), new.iter_progress()):
         if difference is None:
             counts["equal"] += 1
         else:
@@ -147,9 +147,13 @@ def verify_consistency(
     return Consistency(**counts)
 
 
-def compared(old: AIStorage, new: AIStorage) -> Iterator[Difference | None]:
-    """Yield for each model of two storages, in the order of the names, what differs; None: nothing does."""
-    theirs, ours = old.iter_progress(), new.iter_progress()
+def compared(theirs: Iterator[AIProgress], ours: Iterator[AIProgress]) -> Iterator[Difference | None]:
+    """Yield for each model of two listings, in the order of the names, what differs; None: nothing does.
+
+    Args:
+        theirs: the records of the old storage, by name.
+        ours: those of the new one, likewise.
+    """
     a, b = next(theirs, None), next(ours, None)
     while a is not None or b is not None:
         if b is None or (a is not None and a.model_name < b.model_name):
