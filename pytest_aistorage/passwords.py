@@ -24,7 +24,8 @@ from .errors import AIStorageError, ConfigurationError, StorageUnavailableError
 __all__ = ["OPTION", "PasswordProvider", "Passwords", "checked_provider", "hiding"]
 
 PasswordProvider = Callable[[], str]
-"""Returns the password of the moment. Several threads may call it at once; what it raises ends the operation."""
+"""Returns the password of the moment. Several threads may call it at once; what it raises ends the operation, and
+nothing but itself limits how long it takes."""
 
 OPTION: Final = "password_provider"
 """What the option is called, of every backend that has a server."""
