@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,33 @@ def test_environment_names_the_storage(serve):
     assert status == 0
     assert "ERROR hybrid: unhealthy: postgresql://user:***@127.0.0.1:1/imf" in lines
     assert "hunter" not in served.first + lines
+
+
+COUNTED = """
+import sys
+from pytest_aistorage import AIProgress, open_storage
+from pytest_aistorage.metrics import MetricsStorage
+
+with MetricsStorage(open_storage(sys.argv[1])) as storage:
+    for turn in range(7):
+        storage.save_progress(AIProgress(model_name="resnet", mse=1.0))
+"""
+
+
+def test_counts_of_another_process(serve, aistorage, tmp_path):
+    """An application that shares the directory of the counts is seen, also when it has ended."""
+    directory = tmp_path / "counts"
+    directory.mkdir()
+    url = f"sqlite:///{tmp_path / 'training.db'}"
+    shared = {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
+    served = serve(url, "--timeout", str(PATIENCE), **shared)
+    subprocess.run(
+        [sys.executable, "-c", COUNTED, url], env=aistorage.env(**shared), timeout=PATIENCE, check=True
+    )
+    page = served.get("/metrics")[1]
+    labels = 'operation="save",status="success",storage_type="database"'
+    assert f"ai_storage_operations_total{{{labels}}} 7.0" in page
+    assert 'ai_storage_models{storage_type="database"} 1.0' in page
 
 
 def test_request_under_way_is_answered_before_the_end(serve):
