@@ -104,7 +104,7 @@ class AIStorage(ABC):
     _one_writer: bool = False
     """Whether every write waits for every other one, so that `AsyncAIStorage` had better let them queue."""
     _saves_together: bool | None = None
-    """Whether saves that wait at the same time are done by `_save_each`; by default, with `Capability.ATOMIC_BATCH`."""
+    """Whether saves that wait at once are done by `_save_each`; by default, with `Capability.ATOMIC_BATCH`."""
     _default_ttl: timedelta | None = None
 
     # -- the contract ---------------------------------------------------------------------------------------
