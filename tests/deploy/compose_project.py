@@ -37,6 +37,8 @@ def compose_command() -> tuple[str, ...]:
         engine_version()
     except ProviderUnavailableError as missing:
         pytest.skip(f"{missing.reason}. Remedy: {missing.remedy}")
+    if shutil.which("docker") is None:
+        pytest.skip("no command docker on this machine. Remedy: install Docker's client")
     candidates = [("docker", "compose"), ("docker-compose",)]
     for command in candidates:
         if (
