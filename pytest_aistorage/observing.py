@@ -49,7 +49,7 @@ STATUSES: Final = MappingProxyType(
         "unavailable": "the storage could not be reached or gave up; nothing was written",
         "unknown": "the acknowledgement of a write was lost",
         "corrupt": "what is stored could not be read",
-        "cancelled": "the task that waited was cancelled, or the program interrupted",
+        "cancelled": "the task that waited was cancelled, a health check was late, or the program was interrupted",
         "error": "anything else: a bug, here or in a backend",
     }
 )
