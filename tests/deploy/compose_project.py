@@ -58,6 +58,7 @@ class ComposeProject:
 
     def __init__(self, directory: Path) -> None:
         self._compose = compose_command()
+        self._directory = directory
         self.name = f"aistorage-test-{secrets.token_hex(4)}"
         self.passwords = {name: secrets.token_urlsafe(24) for name in ("database_password", "redis_password")}
         for name, password in self.passwords.items():
@@ -124,6 +125,18 @@ class ComposeProject:
         labels = {"com.docker.compose.project": self.name, "com.docker.compose.service": service}
         filters = [word for label in labels.items() for word in ("--filter", f"label={'='.join(label)}")]
         return self.docker("ps", "--all", "--quiet", *filters).strip()
+
+    def rotate_database_password(self) -> None:
+        """Give the database's user another password, write it into the mounted file, and end his sessions."""
+        self.passwords["database_password"] = password = secrets.token_urlsafe(24)
+        (self._directory / "database_password").write_text(f"{password}\n")
+        for sql in (
+            f"ALTER ROLE imf PASSWORD '{password}'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE usename = 'imf' AND pid <> pg_backend_pid()",
+        ):
+            psql = ("psql", "--quiet", "--username=imf", "--dbname=imf", "--command", sql)
+            self.docker("exec", self._container("postgres"), *psql)
 
     def in_app(self, program: str) -> str:
         """Run Python in the application's container; return what it printed."""

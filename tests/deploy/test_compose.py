@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -81,6 +82,18 @@ def test_metrics_are_scraped(project: ComposeProject) -> None:
     assert found["ai_storage_healthy"] == 1
     assert found["ai_storage_degraded"] == 0
     assert found["ai_storage_models"] == 1
+
+
+def test_a_password_is_rotated_without_a_restart(project: ComposeProject) -> None:
+    """The service goes on: its sessions have ended, and each new one reads the file anew."""
+    before = project.state("app")["StartedAt"]
+    project.rotate_database_password()
+    end = time.monotonic() + PATIENCE
+    while _got(project, "/health/ai-storage")[0] != 200:  # of a session that came in between
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert project.in_app(READ) == "1 0.125 3"
+    assert project.state("app")["StartedAt"] == before
 
 
 def test_the_application_may_do_nothing_that_it_need_not(project: ComposeProject) -> None:
