@@ -89,6 +89,17 @@ def races(session: nox.Session) -> None:
 
 
 @nox.session
+def migration(session: nox.Session) -> None:
+    """Kill migrations and cutovers at 50 random moments each, and run the whole contract on dual write."""
+    session.install("-e", ".[test]")
+    session.run(
+        *("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/migration"),
+        *session.posargs,
+        env={"MIGRATION_KILLS": "50", "DUAL_WRITE_CONTRACT": "1"},
+    )
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Serve the documentation while it is being written."""
     session.install("-e", ".[docs]")

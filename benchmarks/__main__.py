@@ -21,7 +21,7 @@ from pytest_aistorage.bench.stores import Stores
 from .page import write_figures
 from .settings import DevelopersSettings
 
-NAMES = (*MEASURED, "async", "scale", "isolation", "startup", "checker")
+NAMES = (*MEASURED, "async", "scale", "isolation", "startup", "checker", "migration")
 _MODULES = {"async": "awaiting"}  # a word that Python keeps for itself
 
 
@@ -61,7 +61,7 @@ def main(
     pages: tuple[Path, ...],
 ) -> None:
     """Measure what NAMEs say (all, if none is given): table, hybrid, peers, operations, growth, async,
-    scale, isolation, startup, checker.
+    scale, isolation, startup, checker, migration.
 
     The exit status is 1 if a goal is missed.
     """

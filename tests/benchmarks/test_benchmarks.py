@@ -62,6 +62,23 @@ def test_awaited_and_not(tmp_path: Path) -> None:
         assert row["figures"]["32 at once"] > row["figures"]["async"]
 
 
+def test_a_migration_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """How long each part of it takes, and how much memory: less than this one's limit, whatever the machine does."""
+    found = tmp_path / "found.json"
+    command = ["migration", "--quick", "--backend", "sqlite", "--backend", "memory", "--json", str(found)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(found.read_text("utf-8"))["reports"]
+    (row,) = report["rows"]  # what is in memory is gone with that process
+    assert row["labels"] == ["sqlite"]
+    figures = row["figures"]
+    assert figures["records"] == 5000
+    assert 0 < figures["rate"] < figures["of writing"]
+    assert 10 < figures["memory"] < 200
+
+
 def test_checker_finds_what_was_planted(tmp_path: Path) -> None:
     """A row for each history, with its verdict, time and memory; the peer stands for what could not be measured."""
     found = tmp_path / "found.json"
