@@ -33,9 +33,9 @@ def run(settings: Settings) -> Report:
             Column("ratio", "×", 2),
         ],
         method=(
-            "Rounds of calls by each in turn, on databases of the same PostgreSQL, which fsyncs at each commit, and "
-            "of the same Redis, which has no append-only file, unless they are given by URL; the ratio is the median "
-            "of the rounds' ratios of medians. "
+            "Rounds of calls by each in turn, on databases of the same server, which fsyncs at each commit, and of "
+            "the same Redis, which has no append-only file, unless they are given by URL; the ratio is the median of "
+            "the rounds' ratios of medians. "
             f"Reads are of {_MODELS} models, of which each is read from the database again once a second.",
         ),
     )
@@ -49,21 +49,41 @@ def run(settings: Settings) -> Report:
 
 
 def _measure(settings: Settings, report: Report) -> None:
-    stores = {
-        "hybrid": settings.stores.durable("hybrid"),
-        "redis": settings.stores.cache(),
-        "postgres": settings.stores.durable("postgres"),
-    }
+    _beside(settings, report, "postgres", ("redis", "postgres"))
+    if "mysql" in settings.backends:
+        settings.say("hybrid: beside Redis and MySQL")
+        try:
+            _beside(settings, report, "mysql", ("mysql",))
+        except ServerUnavailableError as error:
+            report.notes.append(str(error))
+    (read,) = (row for row in report.rows if row.labels[0] == "read")
+    for write in report.rows:
+        if write is not read and write.missed:
+            more = write.figures["hybrid p50"] - write.figures["plain p50"]
+            reads = more / read.figures["plain p50"]
+            report.notes.append(
+                f"write-through, {write.labels[1]}: it adds {more:.3f} ms to a write, as long as {reads:.1f} reads "
+                "of the plain Redis take: it is announced in the cache first. The slower a commit, the smaller its part"
+            )
+
+
+def _beside(settings: Settings, report: Report, database: str, others: tuple[str, ...]) -> None:
+    """Measure a hybrid on a kind of database, beside what stands alone."""
+    hybrid = settings.stores.cached(database)
+    stores = {"hybrid": hybrid}
+    for other in others:
+        stores[other] = settings.stores.cache() if other == "redis" else settings.stores.durable(other)
     names = [f"model-{number}" for number in range(_MODELS)]
     records = [realistic(name, number) for number, name in enumerate(names)]
     with contextlib.ExitStack() as exits:
-        placed = exits.enter_context(apart(stores["hybrid"].processes))
+        placed = exits.enter_context(apart(hybrid.processes))
         opened = {name: exits.enter_context(store.open()) for name, store in stores.items()}
         for storage in opened.values():
             storage.save_progress(records[0])  # makes the tables
             storage.save_many(records)
-        report.servers.append(f"{stores['hybrid'].server}; {stores['hybrid'].promise.settings}; {placed}")
-        for operation, beside, goal in (("read", "redis", READ), ("write-through", "postgres", WRITE)):
+        report.servers.append(f"{hybrid.server}; {hybrid.promise.settings}; {placed}")
+        for beside in others:
+            operation, goal = ("read", READ) if beside == "redis" else ("write-through", WRITE)
             contestants = {
                 name: (
                     (lambda call, get=opened[name].get_progress: get(names[call % _MODELS]))
@@ -82,11 +102,3 @@ def _measure(settings: Settings, report: Report) -> None:
             report.rows.append(
                 Row(labels=(operation, f"plain {beside}"), figures=figures, goals={"ratio": goal})
             )
-    read, write = report.rows
-    if write.missed:
-        more = write.figures["hybrid p50"] - write.figures["plain p50"]
-        reads = more / read.figures["plain p50"]
-        report.notes.append(
-            f"write-through: it adds {more:.3f} ms to a write, as long as {reads:.1f} reads of the plain Redis take: "
-            "it is announced in the cache first. The slower the disk, the smaller that part"
-        )

@@ -142,7 +142,7 @@ class Stores:
             ServerUnavailableError: there is none to be had, or it is somebody else's and has other settings.
         """
         if backend == "hybrid":
-            return _hybrid(self.durable("postgres"), self.cache())
+            return self.cached("postgres")
         if backend not in SERVERS:
             return self._local(backend)
         if backend in self._urls:
@@ -161,6 +161,14 @@ class Stores:
             )
             self._private[key] = self._exits.enter_context(server)
         return self._store(self._private[key])
+
+    def cached(self, database: str) -> Store:
+        """An empty hybrid on a database of this kind, as `durable` has it.
+
+        Raises:
+            ServerUnavailableError: one of its servers is not to be had.
+        """
+        return _hybrid(self.durable(database), self.cache())
 
     def cache(self) -> Store:
         """An empty Redis as a hybrid's cache: without an append-only file, unless it is somebody else's and has one.
