@@ -62,7 +62,7 @@ def _measure(settings: Settings, report: Report) -> None:
             more = write.figures["hybrid p50"] - write.figures["plain p50"]
             reads = more / read.figures["plain p50"]
             report.notes.append(
-                f"write-through, {write.labels[1]}: it adds {more:.3f} ms to a write, as {reads:.1f} reads "
+                f"write-through, {write.labels[1]}: it adds {more:.3f} ms to a write, {reads:.1f} reads "
                 "of the plain Redis: it is announced in the cache first, which counts less where commits are slow"
             )
 
