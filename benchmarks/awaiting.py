@@ -26,8 +26,8 @@ _GROUPS = {"file": 1}
 
 _WHY_NOT_TOGETHER = {
     "memory": "nothing waits there, so 32 tasks have nothing to do meanwhile, and take their own time",
-    "sqlite": "a get waits for nothing, and of the updates each has its own commit; the tasks take their time",
-    "file": "each update reads and writes all of the file, and gains nothing by the others",
+    "sqlite": "it waits only for the disk at a commit, of which each update has its own; the tasks take their time",
+    "file": "each takes the processor for all of the file, and gains nothing by the others; tasks take their time",
 }
 """By backend: what stands in the way where operations at once take longer than one after another."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +38,9 @@ FIELDS = (
 
 # Written out: a constant as a parameter would have to be given at every execution.
 _ONE: ColumnElement[int] = sa.literal_column("1", sa.Integer())
+
+_SOME = tuple(f"model_name_{number}" for number in range(16))
+"""Parameters of a get of several models; more of them are got in turns, and fewer by naming one repeatedly."""
 
 Parameters = Mapping[str, Any] | Sequence[Any]
 
@@ -84,10 +87,12 @@ class Statements:
         ]
         listing = sa.select(*self._columns).order_by(progress.c.model_name)
         self.get = self.compiled(sa.select(*self._columns).where(this))
-        # Of several models at once: the others have no arrays, and take one statement for each.
+        # Of several models at once: the others have no arrays, and take so many names.
         names: Any = sa.bindparam("model_names", type_=postgresql.ARRAY(sa.Text()))
-        several = sa.select(*self._columns).where(progress.c.model_name == sa.any_(names))
-        self.get_many = self.compiled(several) if flavour == "postgresql" else None
+        some: list[Any] = [sa.bindparam(name) for name in _SOME]
+        named = progress.c.model_name
+        among = named == sa.any_(names) if flavour == "postgresql" else named.in_(some)
+        self._several = self.compiled(sa.select(*self._columns).where(among))
         self.load = self.compiled(listing)
         self.page = self.compiled(
             listing.where(progress.c.model_name > sa.bindparam("last")).limit(sa.bindparam("batch_size"))
@@ -113,6 +118,15 @@ class Statements:
         )
         # One statement, one round trip, atomic by itself.
         self.save = self.compiled(self._save()) if flavour == "postgresql" else None
+
+    def several(self, model_names: Sequence[str]) -> Iterator[tuple[Statement, dict[str, Any]]]:
+        """Yield statements that together get these models, in any order, with their parameters."""
+        if self.flavour == "postgresql":
+            yield self._several, {"model_names": model_names}
+            return
+        for begin in range(0, len(model_names), len(_SOME)):
+            some = model_names[begin : begin + len(_SOME)]
+            yield self._several, {**dict.fromkeys(_SOME, some[0]), **dict(zip(_SOME, some, strict=False))}
 
     def query(self, query: ProgressQuery) -> tuple[Statement, dict[str, Any]]:
         """Return the statement for a query, and its parameters.

@@ -237,11 +237,7 @@ class DatabaseStorage(AIStorage):
 
     def _get_many(self, model_names: list[str]) -> list[AIProgress | None]:
         def get(session: Session, sql: Statements) -> dict[str, Row]:
-            if sql.get_many is not None:
-                rows = session.rows(sql.get_many, {"model_names": model_names})
-            else:
-                rows = [row for name in model_names for row in session.rows(sql.get, {"model_name": name})]
-            return {row[0]: row for row in rows}
+            return {row[0]: row for query in sql.several(model_names) for row in session.rows(*query)}
 
         found = self._executor.run(get)
         reach("after_read")

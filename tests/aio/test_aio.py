@@ -103,12 +103,13 @@ def test_errors_are_those_of_the_storage(async_ai_storage: AsyncAIStorage) -> No
     asyncio.run(use())
 
 
-@pytest.mark.ai_storage("memory", "sqlite", "postgres", "redis", "hybrid")
+@pytest.mark.ai_storage("memory", "file", "sqlite", "postgres", "mysql", "redis", "hybrid")
 def test_many_at_once(async_ai_storage: AsyncAIStorage) -> None:
     """Each task gets its own model's record, with metadata of its own, whatever was done together with it."""
 
     async def use() -> None:
-        names = [f"m{number % 40}" for number in range(120)]
+        # Forty, three times each, that differ by case, by an accent or by a space at the end.
+        names = [f"{'mMmö'[n % 4]}{n // 4 % 10}{' ' if n % 4 == 2 else ''}" for n in range(120)]
         saved = await asyncio.gather(
             *(async_ai_storage.save_progress(record(name, at=at)) for at, name in enumerate(names))
         )
