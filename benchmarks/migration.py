@@ -1,4 +1,4 @@
-"""How fast `aistorage migrate` is, and how much memory it takes: a file into each backend, by a process of its own."""
+"""How fast `aistorage migrate` is, and how much memory it takes: a file into each backend, in its own process."""
 
 from __future__ import annotations
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from pytest_aistorage import (
     open_storage,
 )
 from pytest_aistorage.migration import Cutover, Difference, Step, dual_write
+from pytest_aistorage.migration.importing import import_batch
 
 KILLS = int(os.environ.get("MIGRATION_KILLS", "8"))
 """How many cutovers are killed; ``nox -s migration`` kills 50."""
@@ -319,6 +322,67 @@ def test_nothing_is_lost_while_many_write(file: Path, to: str) -> None:
     assert failed == []
     with open_storage(to) as new:
         assert sum(values(new).values()) == sum(range(5)) + sum(counted)
+
+
+def test_what_is_deleted_while_it_is_copied_stays_deleted(
+    file: Path, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read of the file before, and would come back to the new storage alone."""
+    with opened(file, to) as app, Cutover(file, to) as cutover, open_storage(to) as new:
+
+        def overtaken(*arguments: Any) -> Any:
+            monkeypatch.undo()
+            app.delete_progress("m2")
+            app.save_progress(AIProgress(model_name="m3", mse=30))
+            return import_batch(*arguments)
+
+        monkeypatch.setattr("pytest_aistorage.migration.cutover.import_batch", overtaken)
+        cutover.dual_write()
+        assert values(new) == values(app) == {"m0": 0, "m1": 1, "m3": 30, "m4": 4}
+
+
+@pytest.mark.parametrize("event", ["os.rename", "open"])
+def test_a_writer_that_is_killed_tears_nothing(file: Path, to: str, event: str) -> None:
+    """Neither while it writes beside the file, nor as it puts that into place; the next write goes on."""
+    with Cutover(file, to) as cutover:
+        cutover.dual_write()
+    program = f"""if True:
+        import os, signal, sys
+        from pytest_aistorage import *
+        app = open_storage("cutover://{file}", to={to!r})
+        app.load_progress()
+        def killed(event, arguments):
+            if event == {event!r} and (event == "os.rename" or arguments[1] == "w"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(killed)
+        app.save_progress(AIProgress(model_name="m0", mse=9))
+    """
+    before = file.read_bytes()
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert file.read_bytes() == before
+    with opened(file, to) as app:
+        app.save_progress(AIProgress(model_name="m1", mse=9))
+        assert values(app) == {"m0": 0, "m1": 9, "m2": 2, "m3": 3, "m4": 4}
+
+
+def test_the_file_stays_what_it_was(file: Path, to: str, tmp_path: Path) -> None:
+    """Its permissions, and a link to it."""
+    file.chmod(0o640)
+    link = tmp_path / "link.json"
+    link.symlink_to(file)
+    with Cutover(link, to) as cutover, opened(file, to) as app:
+        cutover.dual_write()
+        app.save_progress(AIProgress(model_name="m0", mse=9))
+        assert link.is_symlink()
+        assert file.stat().st_mode & 0o777 == 0o640
+        assert cutover.status().step is Step.DUAL_WRITE
+        assert sorted(path.name for path in tmp_path.glob("*.json*")) == [
+            "link.json",
+            "training_metrics.json",
+            "training_metrics.json.cutover",
+            "training_metrics.json.cutover.lock",
+        ]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork; there is no remedy")
