@@ -21,6 +21,9 @@ __all__ = ["elasticache_password", "elasticache_password_for", "rds_password", "
 _SECONDS: Final = 900
 """How long a token may be connected with; the most that AWS allows. An open connection outlives it."""
 
+_YES: Final = frozenset({"true", "yes", "on", "1"})
+"""Whatever else a URL says of a verification may mean no."""
+
 _RDS_HOST: Final = re.compile(r"\.([a-z]{2}(?:-[a-z]+)+-\d+)\.rds\.amazonaws\.com(?:\.cn)?$")
 
 
@@ -121,10 +124,9 @@ def rds_password_for(url: StorageURL) -> Callable[[], str]:
         verified = url.query.get("sslmode") == "verify-full"
         remedy = "sslmode=verify-full"
     else:
-        verified = bool({"ssl_ca", "ssl_capath"} & set(url.query)) and "false" not in (
-            url.query.get("ssl_verify_identity", "").lower(),
-            url.query.get("ssl_verify_cert", "").lower(),
-            url.query.get("ssl_check_hostname", "").lower(),
+        verified = bool({"ssl_ca", "ssl_capath"} & set(url.query)) and all(
+            url.query.get(name, "true").lower() in _YES
+            for name in ("ssl_verify_identity", "ssl_verify_cert", "ssl_check_hostname")
         )
         remedy = "ssl_ca=…"
     if not verified:
@@ -145,7 +147,7 @@ def elasticache_password_for(url: StorageURL, cache: str, *, serverless: bool) -
     """
     verified = url.scheme.partition("+")[0] in ("rediss", "valkeys") and (
         url.query.get("ssl_cert_reqs", "required") == "required"
-        and url.query.get("ssl_check_hostname", "true").lower() in ("true", "yes", "1")
+        and url.query.get("ssl_check_hostname", "true").lower() in _YES
     )
     if not verified:
         raise ConfigurationError(
