@@ -141,8 +141,11 @@ class _PasswordFile:
 
     def __call__(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8").rstrip("\r\n")
+            password = self._path.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:  # while it is replaced
             raise StorageUnavailableError(f"the password's file can't be read: {error}") from error
         except UnicodeDecodeError:
             raise ConfigurationError(f"the password's file is no UTF-8: {self._path}") from None
+        if not password:  # while another one is written into it
+            raise StorageUnavailableError(f"the password's file is empty: {self._path}")
+        return password

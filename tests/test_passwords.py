@@ -67,7 +67,7 @@ def test_what_was_returned_is_hidden_and_what_was_not_is_left() -> None:
 
 
 def test_a_file_is_read_each_time_without_its_newline(tmp_path: Path) -> None:
-    """Kubernetes replaces a Secret's file while the process runs; editors end a file in a newline."""
+    """Kubernetes replaces a Secret's file while the process runs, Compose's is written anew; it ends in a newline."""
     file = tmp_path / "password"
     file.write_text("first\n")
     passwords = Passwords(SERVER, f"file:{file}")
@@ -76,6 +76,9 @@ def test_a_file_is_read_each_time_without_its_newline(tmp_path: Path) -> None:
     assert passwords.current() == " second "
     file.write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match="no UTF-8"):
+        passwords.current()
+    file.write_text("\n")
+    with pytest.raises(StorageUnavailableError, match="is empty"):
         passwords.current()
     file.unlink()
     with pytest.raises(StorageUnavailableError, match="can't be read"):
