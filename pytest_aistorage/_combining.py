@@ -136,6 +136,7 @@ class Combiner:
         if len(members) > 1:
             try:
                 results = self._together([member.argument for member in members])
+                told = list(zip(members, results, strict=True))
             except Interrupted:
                 raise
             except BaseException as error:
@@ -144,7 +145,7 @@ class Combiner:
                         member.outcome.tell(None, _again(error))
                     return
             else:
-                for member, result in zip(members, results, strict=True):
+                for member, result in told:
                     member.outcome.tell(result)
                 return
         for member in members:
@@ -160,6 +161,9 @@ class Combiner:
 
 def _again(error: BaseException) -> BaseException:
     """The same error for one more task: each adds its own frames to the traceback of what it raises."""
-    copy = type(error)(*error.args)
+    try:
+        copy = type(error)(*error.args)
+    except Exception:  # a class of somebody else's, which takes other arguments
+        return error
     copy.__cause__ = error
     return copy

@@ -26,6 +26,7 @@ from .validation import (
     checked_name,
     checked_progress,
 )
+from .wrapper import WrapperStorage
 
 __all__ = ["AsyncAIStorage", "open_async_storage"]
 
@@ -89,7 +90,7 @@ class AsyncAIStorage:
             # Waiting for each other in threads they would sleep past their turn, and take all of the threads.
             self._workers, self._writers = Workers(self._most - 1), Workers(1)
         self._gets = self._saves = None
-        if self._combines and _has_own(storage, "_get_many", "_get"):
+        if self._combines and _gets_together(storage):
             self._gets = Combiner(self._workers, self._get_together, storage.get_progress, _is_of_the_server)
         if (together := storage._saves_together) is None:
             together = Capability.ATOMIC_BATCH in storage.capabilities
@@ -196,7 +197,7 @@ class AsyncAIStorage:
 
     async def health_check(self) -> bool:
         """Say whether the storage answers. Waits for no other operation; see `AIStorage.health_check`."""
-        if self._closed:
+        if self._closed or self.storage._closed:
             return False
         return await self._carried_out(self.storage.health_check, urgent=True)
 
@@ -293,6 +294,15 @@ def _has_own(storage: AIStorage, hook: str, of: str) -> bool:
     """Whether a hook was written for what another one does here, and not for what a subclass has replaced."""
     homes = [next(base for base in type(storage).__mro__ if name in vars(base)) for name in (hook, of)]
     return homes[0] is homes[1]
+
+
+def _gets_together(storage: AIStorage) -> bool:
+    """Whether a storage has a way of its own to get several: a wrapper has what it is wrapped around."""
+    while _has_own(storage, "_get_many", "_get"):
+        if not isinstance(storage, WrapperStorage):
+            return True
+        storage = storage._storage
+    return False
 
 
 def _is_of_the_server(error: BaseException) -> bool:

@@ -285,6 +285,9 @@ def test_close() -> None:
             storage.iter_progress()
         assert not await storage.health_check()
         assert storage.storage._closed
+        other = open_async_storage("memory://")
+        other.storage.close()
+        assert not await other.health_check()
 
     asyncio.run(use())
 
