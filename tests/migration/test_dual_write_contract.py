@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from two_storages import at_step, open_cutover, open_dual_write
 
-from pytest_aistorage import AIStorage
+from pytest_aistorage import AIProgress, AIStorage
 from pytest_aistorage.conformance import AIStorageContract
 from pytest_aistorage.conformance.contract import deviation
 from pytest_aistorage.conformance.contract.compare_and_set import CompareAndSetContract
@@ -67,3 +67,12 @@ class TestCutoverAfterTheSwitch(Contract):
         """Clients of one cutover."""
         at_step(tmp_path, Step.SWITCHED)
         return functools.partial(open_cutover, tmp_path)
+
+    if WHOLE:
+
+        @deviation("it declares what holds at every step; before the switch the file's versions come again")
+        def test_undeclared_memory_of_versions_is_not_there(self, storage: AIStorage) -> None:
+            """After it they don't."""
+            given = storage.save_progress(AIProgress(model_name="m", mse=0.5)).version
+            storage.delete_progress("m")
+            assert storage.save_progress(AIProgress(model_name="m", mse=0.5)).version == given + 2
