@@ -12,7 +12,7 @@ from two_storages import at_step, open_cutover, open_dual_write
 
 from pytest_aistorage import AIProgress, AIStorage
 from pytest_aistorage.conformance import AIStorageContract
-from pytest_aistorage.conformance.contract import deviation
+from pytest_aistorage.conformance.contract import Clients, deviation
 from pytest_aistorage.conformance.contract.compare_and_set import CompareAndSetContract
 from pytest_aistorage.conformance.contract.updates import UpdateContract
 from pytest_aistorage.migration import Step
@@ -71,7 +71,9 @@ class TestCutoverAfterTheSwitch(Contract):
     if WHOLE:
 
         @deviation("it declares what holds at every step; before the switch the file's versions come again")
-        def test_undeclared_memory_of_versions_is_not_there(self, storage: AIStorage) -> None:
+        def test_undeclared_memory_of_versions_is_not_there(
+            self, storage: AIStorage, clients: Clients
+        ) -> None:
             """After it they don't."""
             given = storage.save_progress(AIProgress(model_name="m", mse=0.5)).version
             storage.delete_progress("m")
