@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from .errors import AIStorageError, ConfigurationError
 from .progress import AIProgress, ProgressQuery
 from .storage import AIStorage, Change
+
+if TYPE_CHECKING:
+    from .storage import _Operation
 
 __all__ = ["WrapperStorage"]
 
@@ -17,7 +20,8 @@ __all__ = ["WrapperStorage"]
 class WrapperStorage(AIStorage):
     """Passes every operation on; of the type and with the capabilities of the storage behind it.
 
-    Arguments are checked before a hook is called, so it is hooks that are called here.
+    Arguments are checked before a hook is called, so it is hooks that are called here. When the storage behind it is
+    closed, so is this one.
 
     Args:
         storage: what it is wrapped around; `close` closes it.
@@ -121,3 +125,10 @@ class WrapperStorage(AIStorage):
 
     def _close(self) -> None:
         self._storage.close()
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _operation(self, *, writing: bool = False) -> _Operation:
+        # Hooks don't ask whether their storage is closed: a database's would connect anew, for nobody to close.
+        self._storage._operation(writing=writing)
+        return super()._operation(writing=writing)

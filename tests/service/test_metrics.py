@@ -313,7 +313,7 @@ def test_tasks_that_fail_together(
 
 def test_every_hook_is_observed() -> None:
     """A hook that a wrapper passes on is looked at, or has nothing to count."""
-    nothing_to_count = {"_at_once", "_server", "_location", "_translate", "_close"}
+    nothing_to_count = {"_at_once", "_server", "_location", "_translate", "_close", "_operation"}
     hooks = {
         name
         for name, found in vars(WrapperStorage).items()
