@@ -105,6 +105,12 @@ def test_each_probe_asks_what_the_application_answers() -> None:
     assert str(ports["http"]) == POD["metadata"]["annotations"]["prometheus.io/port"]
 
 
+def test_a_pod_serves_until_nobody_sends_it_requests() -> None:
+    """SIGTERM closes the port at once, while the nodes still learn that the pod is ending."""
+    wait = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert 0 < wait < POD["spec"]["terminationGracePeriodSeconds"] / 2
+
+
 def test_the_passwords_are_files_of_the_secret() -> None:
     """Nothing else says them; each provider names a file that is mounted, as a whole, so that a change arrives."""
     settings = MANIFESTS["configmap"]["data"]
