@@ -137,7 +137,9 @@ class Observation(ABC):
             translated = self._storage._translate(error, writing=self._writing)
         seen = translated or error
         repeated = isinstance(seen, Exception) and not isinstance(seen, self._shared)
-        self.end(status_of(seen), seen, repeated=repeated)
+        self.end(
+            status_of(seen), seen.original if isinstance(seen, ChangeRaised) else seen, repeated=repeated
+        )
         if translated is not None:
             raise translated from error
 

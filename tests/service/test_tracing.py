@@ -109,6 +109,23 @@ def test_conflict_is_no_error_of_the_storage(spans: Spans) -> None:
     assert span.status.status_code is trace.StatusCode.UNSET
 
 
+def test_error_of_a_change_is_the_callers_own(spans: Spans) -> None:
+    """Under its own name, and not that of what carries it past the backend."""
+
+    def change(current: AIProgress | None) -> AIProgress:
+        raise LookupError("hunter2")
+
+    with (
+        TracedStorage(open_storage("memory://"), tracer_provider=spans.provider) as storage,
+        pytest.raises(LookupError),
+    ):
+        storage.update_progress("resnet", change)
+    (span,) = spans.finished
+    attributes = dict(span.attributes or {})
+    assert (attributes["ai_storage.status"], attributes["error.type"]) == ("refused", "LookupError")
+    assert span.status.status_code is trace.StatusCode.UNSET
+
+
 def test_spans_nest(spans: Spans) -> None:
     """Below that of the caller, and above what the driver traces; between two records the caller is its own."""
     tracer = spans.provider.get_tracer("application")
