@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TYPES", "StorageConfig", "get_storage_config", "options_of_environment"]
 
-TYPES = ("memory", "file", "database", "redis", "hybrid")
-"""The types of the guide's storages."""
+TYPES = ("memory", "file", "database", "redis", "hybrid", "cutover")
+"""The types of the guide's storages, and of the one on its way from a file to a database."""
 
 _PREFIX = "AI_STORAGE_"
 _NAMES_OF_ENVIRONMENTS = (f"{_PREFIX}ENV", "APP_ENV", "NODE_ENV")
@@ -26,7 +26,11 @@ _PRODUCTION = frozenset(
     {"production", "prod"}
 )  # Symfony's and Rails' conventions; neither may end at the file
 _ADDRESSES = {"connection_string": "DATABASE_URL", "redis_url": "REDIS_URL"}
-_NEEDED = {"database": ("connection_string",), "redis": ("redis_url",), "hybrid": tuple(_ADDRESSES)}
+_NEEDED = {
+    **dict.fromkeys(("database", "cutover"), ("connection_string",)),
+    "redis": ("redis_url",),
+    "hybrid": tuple(_ADDRESSES),
+}
 _BACKEND_OF_ADDRESS = {"connection_string": "database", "redis_url": "redis"}
 
 # What else begins with the prefix and is no option: those of this module, and those of the pytest plugin.
@@ -70,11 +74,11 @@ def get_storage_config(environ: Mapping[str, str] | None = None) -> StorageConfi
     otherwise                          ``file``
     =================================  ======================================================================
 
-    The environment's name is the first that is set of ``AI_STORAGE_ENV``, ``APP_ENV`` and ``NODE_ENV``;
-    ``AI_STORAGE_TYPE`` overrules the table. Addresses are ``DATABASE_URL`` and ``REDIS_URL``, or
-    ``AI_STORAGE_DATABASE_URL`` and ``AI_STORAGE_REDIS_URL``, which win. The file is ``AI_STORAGE_PATH``. Every
-    option of the storage is read from ``AI_STORAGE_`` and its name in capitals, ``AI_STORAGE_TIMEOUT=3``, and wins
-    over the query of a URL. A variable that is empty counts as not set.
+    The environment's name is the first that is set of ``AI_STORAGE_ENV``, ``APP_ENV`` and ``NODE_ENV``.
+    ``AI_STORAGE_TYPE`` overrules the table; ``cutover``, from a file to a database, is only there. Addresses are
+    ``DATABASE_URL`` and ``REDIS_URL``, or ``AI_STORAGE_DATABASE_URL`` and ``AI_STORAGE_REDIS_URL``, which win. The
+    file is ``AI_STORAGE_PATH``. Every option of the storage is read from ``AI_STORAGE_`` and its name in capitals,
+    ``AI_STORAGE_TIMEOUT=3``, and wins over the query of a URL. A variable that is empty counts as not set.
 
     Args:
         environ: the variables; default: those of the process, as they are now.
@@ -108,7 +112,7 @@ def options_of_environment(kind: str, environ: Mapping[str, str] | None = None) 
             raise ConfigurationError(f"a storage of type {kind} needs {name} or {_PREFIX}{name} to be set")
         options[option] = url
     options |= _further_options(kind, list(options.values()), given)
-    if kind == "file" and (path := given.get(f"{_PREFIX}PATH")):
+    if kind in ("file", "cutover") and (path := given.get(f"{_PREFIX}PATH")):
         options["path"] = str(path)
     return options
 
@@ -177,8 +181,13 @@ def check_address(name: str, url: object, wanted: str) -> None:
 
 def _known_options(kind: str, urls: Sequence[str]) -> OptionChecks:
     """The options of a storage of this type, at these addresses, that can be told as text; each with its check."""
-    backend = backend_for(urls[0]) if len(urls) == 1 else backend_class(kind)
+    if kind == "cutover":
+        backend = backend_for("cutover:")  # the new storage's options stand in its URL
+    else:
+        backend = backend_for(urls[0]) if len(urls) == 1 else backend_class(kind)
     known = dict(cast("type[AIStorage]", backend).url_options)
+    if kind == "cutover":
+        del known["to"]  # an address, as the cache is
     if kind == "hybrid":
         del known["cache"]  # an address, which has a variable of its own
         known["prefix"] = cast("type[AIStorage]", backend_for(urls[1])).url_options["prefix"]

@@ -40,6 +40,7 @@ class ProductionAIStorage(WrapperStorage):
     ``database``  ``connection_string``, a URL; or ``db``, a SQLAlchemy engine
     ``redis``     ``redis_url``; or ``redis``, a client of redis-py
     ``hybrid``    one of the database's and one of Redis'
+    ``cutover``   ``path`` and ``connection_string``: from that file to that database, as `aistorage cutover` says
     ============  ==============================================================================================
 
     Everything else is an option of the backend, as for `open_storage`. Names may also be written in camelCase,
@@ -105,7 +106,7 @@ def _in_snake_case(options: object) -> dict[str, Any]:
 
 def _opened(kind: str, options: dict[str, Any], environ: Mapping[str, str] | None) -> AIStorage:
     __tracebackhide__ = True  # as above
-    parts = ("database", "redis") if kind == "hybrid" else (kind,)
+    parts = {"hybrid": ("database", "redis"), "cutover": ("database",)}.get(kind, (kind,))
     addresses = [name for part in parts for name in _ADDRESSES.get(part, ())]
     if addresses and not any(name in options for name in addresses):
         options = {**options_of_environment(kind, environ), **options}
@@ -114,9 +115,14 @@ def _opened(kind: str, options: dict[str, Any], environ: Mapping[str, str] | Non
         return open_storage(f"memory://{quote(name, safe='')}", **options)
     if kind == "file":
         return open_storage(_file_url(options.pop("path", _FILE)), **options)
+    if kind == "cutover" and "db" in options:
+        raise ConfigurationError("option db: a cutover goes to the connection_string of a database")
     urls = {part: _address(part, options) for part in parts}
     if kind == "hybrid":
         return open_storage(urls["database"], cache=_with_prefix(urls["redis"], options), **options)
+    if kind == "cutover":
+        place = _file_url(options.pop("path", _FILE)).removeprefix("file")
+        return open_storage(f"cutover{place}", to=urls["database"], **options)
     return open_storage(urls[kind], **options)
 
 
