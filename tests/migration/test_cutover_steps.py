@@ -264,6 +264,35 @@ def test_another_storage_than_the_one_it_began_with(file: Path, tmp_path: Path) 
     assert "goes to postgresql://127.0.0.1:1/db, not to sqlite://" in str(caught.value)
 
 
+def test_an_application_that_goes_by_its_environment(
+    file: Path, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One variable, set once; a database's own options stand in its URL, and no secret is shown."""
+    variables = {
+        "AI_STORAGE_TYPE": "cutover",
+        "AI_STORAGE_PATH": str(file),
+        "AI_STORAGE_TIMEOUT": "7",
+        "DATABASE_URL": to,
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with get_ai_storage() as app, Cutover(file, to) as cutover:
+        assert (app.type, app._storage._journal.timeout) == ("cutover", 7.0)  # type: ignore[attr-defined]
+        cutover.dual_write()
+        app.save_progress(AIProgress(model_name="m0", mse=9))
+        with open_storage(to) as new:
+            assert values(new)["m0"] == 9
+    secret = get_storage_config({**variables, "DATABASE_URL": "postgresql://u:hunter2@host/db"})
+    assert "hunter2" not in repr(secret)
+    with ProductionAIStorage("cutover", {"path": file, "connectionString": to}) as app:
+        assert values(app)["m0"] == 9
+    with pytest.raises(ConfigurationError, match="option db"):
+        ProductionAIStorage("cutover", {"path": file, "db": object()})
+    monkeypatch.delenv("DATABASE_URL")
+    with pytest.raises(ConfigurationError, match="a storage of type cutover needs DATABASE_URL"):
+        ProductionAIStorage("cutover")
+
+
 def test_neither_file_nor_cutover(tmp_path: Path, to: str) -> None:
     """Whoever removed both must not have the application begin a new file."""
     with opened(tmp_path / "gone.json", to) as app:
@@ -318,35 +347,6 @@ def test_nothing_is_lost_while_many_write(file: Path, to: str) -> None:
             assert cutover.verify()
             cutover.switch()
             cutover.retire()
-def test_an_application_that_goes_by_its_environment(
-    file: Path, to: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One variable, set once; a database's own options stand in its URL, and no secret is shown."""
-    variables = {
-        "AI_STORAGE_TYPE": "cutover",
-        "AI_STORAGE_PATH": str(file),
-        "AI_STORAGE_TIMEOUT": "7",
-        "DATABASE_URL": to,
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with get_ai_storage() as app, Cutover(file, to) as cutover:
-        assert (app.type, app._storage._journal.timeout) == ("cutover", 7.0)  # type: ignore[attr-defined]
-        cutover.dual_write()
-        app.save_progress(AIProgress(model_name="m0", mse=9))
-        with open_storage(to) as new:
-            assert values(new)["m0"] == 9
-    secret = get_storage_config({**variables, "DATABASE_URL": "postgresql://u:hunter2@host/db"})
-    assert "hunter2" not in repr(secret)
-    with ProductionAIStorage("cutover", {"path": file, "connectionString": to}) as app:
-        assert values(app)["m0"] == 9
-    with pytest.raises(ConfigurationError, match="option db"):
-        ProductionAIStorage("cutover", {"path": file, "db": object()})
-    monkeypatch.delenv("DATABASE_URL")
-    with pytest.raises(ConfigurationError, match="a storage of type cutover needs DATABASE_URL"):
-        ProductionAIStorage("cutover")
-
-
     finally:
         stop.set()
         for thread in threads:
