@@ -44,7 +44,7 @@ class CutoverStatus:
 
 
 class Cutover:
-    """Takes the steps of a cutover. What a kill interrupts is taken up by taking the step again.
+    """Takes the steps of a cutover, one at a time. What a kill interrupts is taken up by taking the step again.
 
     The application has the storage ``cutover:///…/training_metrics.json?to=URL`` open all the while, in any number of
     processes, and follows. Only dual write changes the file, and nothing removes it. Use it as a context manager.
@@ -105,6 +105,10 @@ class Cutover:
             CorruptStorageError: the file has another form than that of `FileStorage`.
             StorageUnavailableError, OutcomeUnknownError: take the step again.
         """
+        with self._journal.one_step():
+            return self._dual_write(found)
+
+    def _dual_write(self, found: Found | None) -> Consistency:
         with self._journal.locked():
             step = self._storage._step()
         if step not in (Step.NOT_BEGUN, Step.DUAL_WRITE):
@@ -191,10 +195,16 @@ class Cutover:
             CutoverStepError: dual write has not copied everything yet, or reads are switched already.
             StorageUnavailableError: one of the storages does not answer, or somebody else writes the file.
         """
+        with self._journal.one_step():
+            return self._verify(found, repair=repair)
+
+    def _verify(self, found: Found | None, *, repair: bool) -> Consistency:
         with self._journal.locked():
             step = self._storage._step()
             if step not in (Step.DUAL_WRITE, Step.VERIFIED) or self._journal.get("copied") is None:
                 raise CutoverStepError("verify", step.value, _NEXT[step])
+            # What somebody else has written since it was verified is not, whatever becomes of this comparison.
+            step = self._storage._before_write(step)
             # From here on, whoever else writes the file is noticed.
             self._journal.put(foreign="", **self._storage._after_write())
             old = self._file.iter_progress()
@@ -206,7 +216,9 @@ class Cutover:
                 raise StorageUnavailableError(
                     f"verify: {self._file.path} was written by another way than {self._storage!r} meanwhile"
                 )
-            if (counts or repair) and not self._journal.pending_count():
+            if left := self._journal.pending_count():
+                raise StorageUnavailableError(f"verify: {left} models have no copy yet: try again")
+            if counts or repair:
                 self._journal.put(step=Step.VERIFIED.value)
                 self._journal.forget_deleted()
             elif step is Step.VERIFIED:
@@ -255,6 +267,10 @@ class Cutover:
             CutoverStepError: not verified; or somebody has written the file by another way since.
             StorageUnavailableError: the new storage lacks the last writes, and does not answer.
         """
+        with self._journal.one_step():
+            self._switch()
+
+    def _switch(self) -> None:
         self._repair_all("switch")
         with self._journal.locked():
             step = self._storage._step()
@@ -288,6 +304,10 @@ class Cutover:
             CutoverStepError: reads are not switched.
             CorruptStorageError, StorageUnavailableError: one of the storages can't be read.
         """
+        with self._journal.one_step():
+            return self._retire(found, accept_differences=accept_differences)
+
+    def _retire(self, found: Found | None, *, accept_differences: bool) -> str | None:
         with self._journal.locked():
             step = self._storage._step()
         if step is not Step.RETIRED:

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from .. import codec, config
 from ..backends.file import FileStorage
 from ..capabilities import Capability
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, OutcomeUnknownError, StorageUnavailableError
 from ..progress import AIProgress
 from ..registry import open_storage
 from ..storage import DEFAULT_TIMEOUT, AIStorage
@@ -23,12 +23,18 @@ from .journal import Step
 
 __all__ = ["CutoverStorage", "WholeFile", "identity"]
 
+_PLACES = ("db", "dbname", "host", "hostaddr", "options", "port", "prefix", "service", "unix_socket")
+"""Parameters of a URL that say where its records are; the others say how they are asked for."""
+
 
 class WholeFile(FileStorage):
     """The JSON file during a cutover: written beside and put into place, so that whoever is killed tears nothing.
 
     Not linearizable by itself; under the journal's lock it is.
     """
+
+    known: str | None = None
+    """How the client that holds the lock has found the file, and then left it; None: it has not looked."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -49,10 +55,9 @@ class WholeFile(FileStorage):
     def fingerprint(self) -> str:
         """What changes when somebody writes the file; empty where there is none."""
         try:
-            status = os.stat(self.path)
+            return _fingerprint(os.stat(self.path))
         except FileNotFoundError:
             return ""
-        return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
     def _write(self, records: dict[str, AIProgress]) -> None:
         documents = [codec.record_to_document(records[name]) for name in sorted(records)]
@@ -63,14 +68,27 @@ class WholeFile(FileStorage):
                 json.dump(documents, file, indent=2)
                 file.flush()
                 os.fsync(file.fileno())
+                written = _fingerprint(os.fstat(file.fileno()))
             if path.exists():
                 os.chmod(name, path.stat().st_mode & 0o7777)
+            if self.known not in (None, self.fingerprint()):
+                raise StorageUnavailableError(f"{path}: somebody else writes it; nothing was written")
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
             raise
-        _synchronize(path.parent)
+        self.known = written
+        try:
+            _synchronize(path.parent)
+        except OSError as error:
+            raise OutcomeUnknownError(
+                f"{path}: {error.strerror or error}, when it had been put into place"
+            ) from error
+
+
+def _fingerprint(status: os.stat_result) -> str:
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _synchronize(directory: Path) -> None:
@@ -97,7 +115,8 @@ class CutoverStorage(DualWriteStorage):
         timeout: seconds to wait for the lock.
 
     Raises:
-        ConfigurationError: a URL that can't be read, or that leads to a file or to another cutover.
+        ConfigurationError: a URL that can't be read, or that leads to a file, to another cutover, or to the memory of
+            one process.
     """
 
     type: ClassVar[str] = "cutover"
@@ -109,6 +128,9 @@ class CutoverStorage(DualWriteStorage):
         self._to = identity(to)
         self._file = WholeFile(path)
         new = open_storage(to)
+        if Capability.SHARED_BETWEEN_PROCESSES not in new.capabilities:
+            new.close()
+            raise ConfigurationError(f"to: {new.type} is nothing to cut over to: each process has its own")
         super().__init__(self._file, new, journal=f"{self._file.path}.cutover", timeout=timeout)
         self._final: Step | None = None
 
@@ -157,13 +179,17 @@ class CutoverStorage(DualWriteStorage):
 
     def _step(self) -> Step:
         step = self._journal.step
-        if step is Step.NOT_BEGUN:
-            if not self._file.path.exists():
-                # An application whose file and whose journal were removed must not begin a new file.
+        self._file.known = None
+        if not step.reads_new and not self._file.path.exists():
+            # Whoever removed the file, and the journal perhaps, must not have the application begin a new one.
+            if step is Step.NOT_BEGUN:
                 raise ConfigurationError(
                     f"{self._file.path}: there is neither this file nor a cutover from it"
                 )
-        elif (noted := self._journal.get("to")) != self._to:
+            raise StorageUnavailableError(
+                f"{self._file.path}: somebody has removed it, and the cutover is at {step.value!r}"
+            )
+        if step is not Step.NOT_BEGUN and (noted := self._journal.get("to")) != self._to:
             raise ConfigurationError(f"{self._journal.path}: this cutover goes to {noted}, not to {self._to}")
         if step.reads_new:
             self._final = step
@@ -174,7 +200,8 @@ class CutoverStorage(DualWriteStorage):
 
     def _before_write(self, step: Step) -> Step:
         """Notice who has written the file by another way: what he wrote has no copy."""
-        if self._journal.get("file") == self._file.fingerprint():
+        self._file.known = self._file.fingerprint()
+        if self._journal.get("file") == self._file.known:
             return step
         if step is Step.VERIFIED:
             self._journal.put(step=Step.DUAL_WRITE.value, foreign="yes")
@@ -183,7 +210,8 @@ class CutoverStorage(DualWriteStorage):
         return step
 
     def _after_write(self) -> Mapping[str, str]:
-        return {"file": self._file.fingerprint()}
+        known = self._file.known
+        return {"file": self._file.fingerprint() if known is None else known}
 
     def _takes_batches(self, follower: AIStorage) -> bool:
         return (
@@ -208,4 +236,8 @@ def identity(url: str) -> str:
         raise ConfigurationError(f"to: {parts.scheme}:// is nothing to cut over to")
     hosts = [(parts.host, parts.port), *parts.more_hosts]
     names = ",".join(f"{host or ''}{'' if port is None else f':{port}'}" for host, port in hosts)
-    return f"{parts.scheme}://{names}{parts.path}"
+    path = parts.path
+    if parts.scheme.partition("+")[0] == "sqlite":  # the application may run in another directory
+        path = f"/{os.path.realpath(path.removeprefix('/'))}"
+    places = urlencode({name: parts.query[name] for name in _PLACES if name in parts.query}, safe="/:")
+    return f"{parts.scheme}://{names}{path}{'?' if places else ''}{places}"

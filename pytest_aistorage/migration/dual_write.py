@@ -231,7 +231,9 @@ class DualWriteStorage(AIStorage):
         else:
             self._rest = 0.0
         finally:
-            self._journal.done(done, **self._after_write())
+            # Only who has written the old storage knows how it was left: a note of how it is now would hide who else
+            # has written it since.
+            self._journal.done(done, **(self._after_write() if follower is self._old else {}))
 
     @staticmethod
     def _copy_one(

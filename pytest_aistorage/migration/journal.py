@@ -108,9 +108,34 @@ class Journal:
             self._holder = None
             threads.release()
 
-    def _acquire(self, deadline: float) -> None:
+    @contextlib.contextmanager
+    def one_step(self) -> Iterator[None]:
+        """Hold off whoever else takes a step, for the length of a ``with`` block; the application goes on.
+
+        Two steps at once would undo each other: a comparison that ends behind a switch must not note what it found.
+
+        Raises:
+            StorageUnavailableError: somebody takes one just now.
+        """
+        self._need_directory()
+        lock = FileLock(f"{self.path}.step.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise StorageUnavailableError(f"{self.path}: another step is being taken just now") from None
+        except OSError as error:
+            raise StorageUnavailableError(f"{lock.lock_file}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _need_directory(self) -> None:
         if not self.path.parent.is_dir():  # the lock's own code would make it
             raise StorageUnavailableError(f"{self.path.parent}: no such directory")
+
+    def _acquire(self, deadline: float) -> None:
+        self._need_directory()
         while True:
             try:
                 self._file_lock.acquire(blocking=False)

@@ -102,8 +102,8 @@ def test_a_file_that_has_more(cutover, file):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["switch", "{file}", "memory://"], 2, "the cutover is at 'not begun': dual-write is next"),
-        (["dual-write", "{file}.gone", "memory://"], 2, "neither this file nor a cutover"),
+        (["switch", "{file}", "sqlite:///{file}.db"], 2, "the cutover is at 'not begun': dual-write is next"),
+        (["dual-write", "{file}.gone", "sqlite:///{file}.db"], 2, "neither this file nor a cutover"),
         (["dual-write", "{file}", "file:///x.json"], 2, "nothing to cut over to"),
         (["dual-write", "{file}", "redis://:hunter2@127.0.0.1:1/0"], 3, "127.0.0.1:1"),
         (["forward"], 2, "No such command"),
