@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -60,6 +62,13 @@ class _Lock:
         """Take it unless another thread has it, until the end of the ``with`` block of what is returned."""
         return _Held(self._lock) if self._lock.acquire(blocking=False) else None
 
+    def renew(self) -> None:
+        """Take it away from a thread that is not there, after a fork."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._lock, self.changing = threading.RLock(), False
+
 
 class _Held:
     """A lock that is taken already, for a ``with`` block to release."""
@@ -83,8 +92,10 @@ class _Store:
         self.lock = _Lock()
         self.slots: dict[str, _Slot] = {}
         self.clients = 0
+        _stores.add(self)
 
 
+_stores: weakref.WeakSet[_Store] = weakref.WeakSet()
 _shared: dict[str, _Store] = {}
 _shared_lock = threading.Lock()
 
@@ -308,3 +319,18 @@ def _copy(record: AIProgress) -> AIProgress:
     return dataclasses.replace(
         record, metadata=codec.metadata_from_text(codec.metadata_to_text(record.metadata))
     )
+
+
+# -- after fork() -------------------------------------------------------------------------------------------
+
+
+def _renew_locks() -> None:
+    """In a forked child, which has a copy of the records: another of the parent's threads may have held any lock."""
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for store in list(_stores):
+        store.lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

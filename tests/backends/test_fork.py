@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import sys
+import threading
 from typing import Any
 
 import pytest
 
-from pytest_aistorage import AIProgress, AIStorage
+from pytest_aistorage import AIProgress, AIStorage, open_storage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="not applicable: no fork() on Windows")
 
@@ -48,3 +51,38 @@ def test_children_connect_anew(ai_storage: AIStorage) -> None:
     assert wrong.value == 0
     # The children's end leaves the parent's connection as it was.
     assert [record.version for record in ai_storage.load_progress()] == [ROUNDS + 1] * len(names)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    """A copy of records in memory may be used, although another thread wrote when it was made."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def change(current: AIProgress | None) -> AIProgress:
+        begun.set()
+        assert go_on.wait(60)
+        return AIProgress(model_name="changed", mse=2.0)
+
+    with open_storage("memory://forked") as storage, contextlib.ExitStack() as last:
+        storage.save_progress(AIProgress(model_name="resnet", mse=1.0))
+        writer = threading.Thread(target=storage.update_progress, args=("changed", change))
+        writer.start()
+        last.callback(writer.join)
+        last.callback(go_on.set)
+        assert begun.wait(60)
+
+        def use() -> None:
+            assert (
+                storage.update_progress(
+                    "resnet", lambda now: now or AIProgress(model_name="no", mse=0)
+                ).version
+                == 2
+            )
+            os._exit(0)
+
+        child = multiprocessing.get_context("fork").Process(target=use, daemon=True)
+        child.start()
+        child.join(10)
+        child.kill()
+        child.join(60)
+        assert child.exitcode == 0
