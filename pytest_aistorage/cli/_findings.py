@@ -39,12 +39,16 @@ class Findings:
     Args:
         path: where to write the report; None: nowhere. It is written beside first, so that whoever reads it finds a
             whole one.
+        source: the file whose records they are of: no report takes its place.
 
     Raises:
+        click.UsageError: the report's path is the file's.
         click.FileError: it can't be written.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, source: Path) -> None:
+        if path is not None and _is_same_file(path, source):
+            raise click.UsageError(f"--report: {path} is the file itself")
         self._path = path
         self._beside = None if path is None else path.with_name(f"{path.name}.{os.getpid()}.part")
         self._file: IO[str] | None = None
@@ -94,6 +98,13 @@ class Findings:
                 "the report has them all" if self._path is not None else "--report FILE.json keeps them all"
             )
             click.echo(f"… and {self.count - len(self._lines)} more; {where}.")
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False
 
 
 def byte_bar() -> Progress:

@@ -107,7 +107,7 @@ def status(file: Path, url: str) -> None:
 @_report
 def dual_write(file: Path, url: str, report_path: Path | None) -> None:
     """1. Write both; copy what the file has to the new storage."""
-    with Findings(report_path) as findings, _taking(file, url) as cutover:
+    with Findings(report_path, file) as findings, _taking(file, url) as cutover:
         counts = cutover.dual_write(findings.add)
         refused = "Nothing was changed: the new storage holds what the file doesn't." if not counts else ""
         _in_the_way(findings, counts, file, refused)
@@ -122,7 +122,7 @@ def dual_write(file: Path, url: str, report_path: Path | None) -> None:
 @click.option("--repair", is_flag=True, help="Make the new storage as the file is, where it differs.")
 def verify(file: Path, url: str, report_path: Path | None, repair: bool) -> None:
     """2. Compare the new storage with the file, value by value."""
-    with Findings(report_path) as findings, _taking(file, url) as cutover:
+    with Findings(report_path, file) as findings, _taking(file, url) as cutover:
         counts = cutover.verify(findings.add, repair=repair)
         wrong = "" if counts or repair else f"{_words(counts)}. With --repair the file's values are taken."
         _in_the_way(findings, counts, file, wrong)
@@ -144,7 +144,7 @@ def switch(file: Path, url: str) -> None:
 @click.option("--accept-differences", is_flag=True, help="Retire the file, whatever only the file has.")
 def retire(file: Path, url: str, report_path: Path | None, accept_differences: bool) -> None:
     """4. Use the file no more; print the command that removes it."""
-    with Findings(report_path) as findings, _taking(file, url) as cutover:
+    with Findings(report_path, file) as findings, _taking(file, url) as cutover:
         removal = cutover.retire(findings.add, accept_differences=accept_differences)
         findings.finish({"file": str(file)})
         findings.print()

@@ -84,7 +84,7 @@ def command(
     from ..migration.migrating import migrate_file
     from ..registry import open_storage
 
-    findings = Findings(report_path)
+    findings = Findings(report_path, file)
     try:
         with open_storage(url, timeout=timeout) as storage, findings, byte_bar() as bar:
             task = bar.add_task("", total=None, records=0)

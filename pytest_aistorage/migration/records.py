@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,8 +41,8 @@ def read_records(path: str | Path) -> list[AIProgress]:
 
     The file holds a list of records, an object of records by model name, one record, or a record on each line
     (JSON Lines); their keys are in camelCase or snake_case, moments in ISO 8601 with a time zone. Keys that are no
-    field's go to ``metadata``. Versions and the like are left out: they are the business of the storage that keeps
-    the records.
+    field's go to ``metadata``. ``version``, ``created_at`` and ``updated_at`` are left out where they are a count and
+    moments: they are the business of the storage that keeps the records.
 
     Args:
         path: the file.
@@ -104,9 +105,11 @@ def record_of(name: str | None, value: Any) -> AIProgress:
     for key, found in value.items():
         field = _field_of(key)
         if field in STAMPS:
-            continue
+            if _is_stamp(field, found):
+                continue
+            field = None
         target, key = (others, key) if field is None else (fields, field)
-        if key in target and (target[key] != found or type(target[key]) is not type(found)):
+        if key in target and _differ(target[key], found):
             raise InvalidProgressError(field or key, found, f"is told twice, before as {target[key]!r}")
         target[key] = found
     for field in ("model_name", "mse"):
@@ -136,13 +139,30 @@ def _moment(field: str, text: str) -> datetime:
         raise InvalidProgressError(field, text, "must be a moment in ISO 8601") from None
 
 
+def _is_stamp(field: str, value: Any) -> bool:
+    """Whether a storage may have written this; "resnet-2.1" is an application's version, and is kept."""
+    if value is None:
+        return True
+    if field == "version":
+        return type(value) is int
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values of JSON differ, in their types as well: 1 is neither True nor 1.0."""
+    return json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True)
+
+
 def _joined(metadata: Any, others: dict[str, Any]) -> Any:
     if metadata is None:
         return others
     if not isinstance(metadata, dict):
         raise InvalidProgressError("metadata", metadata, "must be a JSON object")
     for key in others:
-        if key in metadata and metadata[key] != others[key]:
+        if key in metadata and _differ(metadata[key], others[key]):
             raise InvalidProgressError(
                 "metadata", others[key], f"is told twice, before as {metadata[key]!r}", (key,)
             )

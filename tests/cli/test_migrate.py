@@ -42,6 +42,19 @@ def test_all_is_saved(file, url):
     assert json.loads(again.output)["equal"] == 30
 
 
+def test_a_report_in_the_place_of_the_file(file, url, tmp_path):
+    """Refused before anything is read: the records would be gone."""
+    before = file.read_bytes()
+    link = tmp_path / "link.json"
+    link.symlink_to(file)
+    for report in (file, link):
+        done = migrate(file, url, "--report", report)
+        assert (done.exit_code, "is the file itself" in done.output) == (2, True)
+    done = CliRunner().invoke(main, ["cutover", "verify", str(file), url, "--report", str(file)])
+    assert (done.exit_code, "is the file itself" in done.output) == (2, True)
+    assert file.read_bytes() == before
+
+
 def test_differences_are_told_and_kept(file, url, tmp_path):
     """Status 1; 20 lines on the terminal, all of them in the report, which is written at the end."""
     with open_storage(url) as storage:

@@ -123,6 +123,26 @@ def test_malformed_file_is_refused_naming_the_place(path: Path, text: str, messa
         assert isinstance(caught.value.__cause__, InvalidProgressError)
 
 
+@pytest.mark.parametrize(("one", "other"), [("3", "3.0"), ("1", "true"), ("[1]", "[true]")])
+def test_one_key_told_twice_of_two_types(path: Path, one: str, other: str) -> None:
+    """Neither is taken for the other, beside metadata and in it."""
+    path.write_text(f'[{{"modelName": "a", "mse": 1, "epochs": {one}, "metadata": {{"epochs": {other}}}}}]')
+    with pytest.raises(CorruptStorageError, match=r"metadata.*is told twice"):
+        read_records(path)
+
+
+def test_what_only_shares_a_stamp_s_name(path: Path) -> None:
+    """The application's own values are kept; a storage's stamps are not."""
+    path.write_text(
+        '[{"modelName": "a", "mse": 1, "version": "2.1", "createdAt": "spring", "updatedAt": 7},'
+        ' {"modelName": "b", "mse": 1, "version": 2, "createdAt": "2026-01-31T12:00:00Z", "updated_at": null}]'
+    )
+    assert [record.metadata for record in read_records(path)] == [
+        {"version": "2.1", "createdAt": "spring", "updatedAt": 7},
+        {},
+    ]
+
+
 def test_missing_file_is_no_empty_one(path: Path) -> None:
     """A wrong path must not look like a migration of nothing."""
     with pytest.raises(StorageUnavailableError, match=r"training_metrics\.json"):
