@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from .errors import AIStorageError, ConfigurationError
 from .progress import AIProgress, ProgressQuery
-from .storage import AIStorage, Change
-
-if TYPE_CHECKING:
-    from .storage import _Operation
+from .storage import AIStorage, Change, _Operation
 
 __all__ = ["WrapperStorage"]
 
@@ -34,6 +31,9 @@ class WrapperStorage(AIStorage):
         if not isinstance(storage, AIStorage):
             raise ConfigurationError(f"storage: must be an AIStorage, not {type(storage).__name__}")
         self._storage = storage
+        self._behind: tuple[AIStorage, ...] = (storage,)
+        if isinstance(storage, WrapperStorage):
+            self._behind += storage._behind
         # Of the class in general and of the instance here: a wrapper is of the type of what it wraps.
         self.type = storage.type  # type: ignore[misc]
         self.capabilities = storage.capabilities
@@ -130,5 +130,9 @@ class WrapperStorage(AIStorage):
 
     def _operation(self, *, writing: bool = False) -> _Operation:
         # Hooks don't ask whether their storage is closed: a database's would connect anew, for nobody to close.
-        self._storage._operation(writing=writing)
-        return super()._operation(writing=writing)
+        if self._closed:
+            return super()._operation()  # which says so
+        for storage in self._behind:
+            if storage._closed:
+                return storage._operation()
+        return _Operation(self, writing)
