@@ -79,7 +79,12 @@ class StorageMetrics:
 
 
 _metrics: weakref.WeakKeyDictionary[CollectorRegistry, StorageMetrics] = weakref.WeakKeyDictionary()
-_metrics_lock = threading.Lock()
+# Held by whoever counts, and while the process forks: in a child nobody would ever release the client's own locks.
+_counting = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_counting.acquire, after_in_parent=_counting.release, after_in_child=_counting.release
+    )
 
 
 def storage_metrics(registry: CollectorRegistry = REGISTRY) -> StorageMetrics:
@@ -88,7 +93,7 @@ def storage_metrics(registry: CollectorRegistry = REGISTRY) -> StorageMetrics:
     Raises:
         ConfigurationError: as `StorageMetrics` does.
     """
-    with _metrics_lock:
+    with _counting:
         if (known := _metrics.get(registry)) is None:
             known = _metrics[registry] = StorageMetrics(registry)
         return known
@@ -115,14 +120,15 @@ class MetricsStorage(ObservedStorage):
     def __init__(self, storage: AIStorage, *, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(storage)
         metrics = storage_metrics(registry)
-        self._counters = {
-            (operation, status): metrics.operations.labels(operation, storage.type, status)
-            for operation in OPERATIONS
-            for status in STATUSES
-        }
-        self._timers = {
-            operation: metrics.duration.labels(operation, storage.type) for operation in OPERATIONS
-        }
+        with _counting:
+            self._counters = {
+                (operation, status): metrics.operations.labels(operation, storage.type, status)
+                for operation in OPERATIONS
+                for status in STATUSES
+            }
+            self._timers = {
+                operation: metrics.duration.labels(operation, storage.type) for operation in OPERATIONS
+            }
 
     def _observed(
         self,
@@ -154,10 +160,11 @@ class _Timing(Observation):
         self.pause()
         if repeated and self.count > 1:
             return  # each of them is counted when it is done by itself
-        self._storage._counters[self.operation, status].inc(self.count)
         timer = self._storage._timers[self.operation]
-        for _ in range(self.count):  # each of them took as long
-            timer.observe(self._seconds)
+        with _counting:
+            self._storage._counters[self.operation, status].inc(self.count)
+            for _ in range(self.count):  # each of them took as long
+                timer.observe(self._seconds)
 
 
 class _Page(Collector):
