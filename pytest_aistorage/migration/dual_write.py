@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -83,6 +84,7 @@ class DualWriteStorage(AIStorage):
         self._old, self._new = old, new
         self._journal = Journal(Path(journal), timeout=timeout)
         self._rest, self._rests_until = 0.0, 0.0
+        self._name = uuid.uuid4().hex
         self.capabilities = (old.capabilities & new.capabilities) - {Capability.EXPIRY}
         self._most_at_once = new._most_at_once
 
@@ -198,9 +200,21 @@ class DualWriteStorage(AIStorage):
         if time.monotonic() < self._rests_until:
             return
         with contextlib.suppress(AIStorageError):
-            backlog = self._journal.pending(len(names) + _BACKLOG)
-            own = {name: backlog.get(name, False) for name in names}
-            self._copy(leader, follower, {**own, **backlog})
+            if self._noted_rest()[0] > 0:
+                return
+            own = self._journal.pending_of(names)
+            self._copy(leader, follower, {**own, **self._journal.pending(_BACKLOG)})
+
+    def _noted_rest(self) -> tuple[float, float]:
+        """For how many seconds another client wants no copies tried, and how long it rests altogether.
+
+        While a copy waits for its timeout, everybody waits for the lock: one client at a time is enough.
+        """
+        name, until, rest = (self._journal.get("rest") or " 0 0").split(" ")
+        left = float(until) - time.time()
+        if name == self._name or left > _LONGEST_REST:  # a clock was set back
+            return 0.0, 0.0
+        return left, float(rest)
 
     def _copy(self, leader: AIStorage, follower: AIStorage, pending: Pending) -> None:
         names = list(pending)
@@ -224,12 +238,15 @@ class DualWriteStorage(AIStorage):
                     raise
                 done.append(name)
         except AIStorageError as error:
-            self._rest = min(max(_FIRST_REST, 2 * self._rest), _LONGEST_REST)
+            self._rest = min(max(_FIRST_REST, 2 * self._rest, 2 * self._noted_rest()[1]), _LONGEST_REST)
             self._rests_until = time.monotonic() + self._rest
+            self._journal.put(rest=f"{self._name} {time.time() + self._rest} {self._rest}")
             rest = [name for name in names if name not in set(done)]
             self._journal.failed(rest, f"{type(error).__name__}: {error}", unknown=False)
         else:
             self._rest = 0.0
+            if self._journal.get("rest"):
+                self._journal.put(rest="")
         finally:
             # Only who has written the old storage knows how it was left: a note of how it is now would hide who else
             # has written it since.

@@ -217,6 +217,16 @@ class Journal:
             )
             return {name: bool(unknown) for name, unknown in rows}
 
+    def pending_of(self, names: Iterable[str]) -> Pending:
+        """Return those of the models whose copies are not there, however many others are."""
+        with self._reading() as connection:
+            if connection is None:
+                return {}
+            one = "SELECT model_name, unknown FROM pending WHERE model_name = ?"
+            return {
+                found: bool(unknown) for name in names for found, unknown in connection.execute(one, (name,))
+            }
+
     def pending_count(self) -> int:
         """Return how many copies are not there."""
         with self._reading() as connection:

@@ -155,6 +155,30 @@ def test_a_storage_that_failed_is_left_alone_for_a_while(both: DualWriteStorage,
     assert (new.calls, both.pending) == (1, 1)
 
 
+def test_what_one_client_found_failing_the_others_leave_alone(
+    both: DualWriteStorage, old: FileStorage, new: Failing
+) -> None:
+    """While one waits for its timeout, all wait for the lock; a rest grows whoever tries, and ends with a success."""
+    new.error = StorageUnavailableError("away")
+    both.save_progress(RESNET)
+    with DualWriteStorage(old, new) as other:
+        other.save_progress(BERT)
+        assert (new.calls, other.pending) == (1, 2)
+        assert other.repair() == 2
+        assert (new.calls, other._rest) == (2, 2.0)
+        both._rests_until = 0.0
+        both.save_progress(BERT)
+        assert new.calls == 2
+        new.error = None
+        assert other.repair() == 0
+        both.save_progress(AIProgress(model_name="bert", mse=1.0))
+        assert (new.calls, both.pending) == (5, 0)
+        with other._journal.locked():
+            other._journal.put(rest=f"somebody {4e9} 1.0")  # by a clock that has been set back since
+        both.save_progress(RESNET)
+        assert both.pending == 0
+
+
 def test_a_copy_whose_outcome_is_unknown_is_made_again(
     both: DualWriteStorage, new: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +202,25 @@ def test_a_copy_whose_outcome_is_unknown_is_made_again(
         with pytest.raises(VersionConflictError):
             save(new, record, expected, None)
     assert {record.model_name: record.mse for record in new.load_progress()} == {"bert": 0.25, "resnet": 0.5}
+
+
+def test_an_unknown_outcome_behind_many_others(
+    both: DualWriteStorage, new: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is remembered when its model is written, however many copies are missing before it."""
+    monkeypatch.setattr(dual_write, "_BACKLOG", 1)
+    new.error = StorageUnavailableError("away")
+    both.save_many(AIProgress(model_name=f"m{n}", mse=n) for n in range(5))
+    both.save_progress(RESNET)
+    with both._journal.locked():
+        both._journal.failed(["resnet"], "the acknowledgement was lost", unknown=True)
+    new.error = None
+    new.save_progress(RESNET)
+    both._rests_until = 0.0
+    both.save_progress(RESNET)
+    found = new.get_progress("resnet")
+    assert found is not None
+    assert found.version == 2  # what may still come finds another version
 
 
 def test_a_client_killed_between_the_two_leaves_a_note(tmp_path: Path) -> None:
