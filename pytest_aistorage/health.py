@@ -35,7 +35,7 @@ class Health:
     Attributes:
         healthy: whether the storage answered in time.
         storage_type: the backend's name.
-        model_count: how many models there are; None: that could not be had in time.
+        model_count: how many models there are; None: that could not be had in time, or was not asked for.
         pending_writes: how many models only the cache of a hybrid has the last change of; None: likewise.
         timestamp: when the check ended, aware, UTC.
         latency: seconds that the answer took; None: there was none.
@@ -117,19 +117,24 @@ class HealthProbe:
         self._lock = threading.Lock()
         self._told: tuple[bool, bool] | None = None
 
-    def check(self) -> Health:
-        """Ask, and wait for the answer no longer than the timeout. Never raises."""
+    def check(self, *, counting: bool = True) -> Health:
+        """Ask, and wait for the answer no longer than the timeout. Never raises.
+
+        Args:
+            counting: whether to count the models as well, which takes long where there are many.
+        """
         deadline = time.monotonic() + self.timeout
         flight = self._pings.flight()
         answer = None
         if flight is not None:
             answer = self._pings.result(flight, deadline)
         contents = None
-        if answer is not None and answer.reason is None and (count := self._counts.flight()) is not None:
+        count = self._counts.flight() if counting and answer is not None and answer.reason is None else None
+        if count is not None:
             contents = self._counts.result(count, deadline)
         return self._health(flight, answer, contents)
 
-    async def check_async(self) -> Health:
+    async def check_async(self, *, counting: bool = True) -> Health:
         """Ask as `check` does, in a task of an event loop: asyncio's or, with AnyIO, Trio's."""
         deadline = time.monotonic() + self.timeout
         flight = self._pings.flight()
@@ -137,7 +142,8 @@ class HealthProbe:
         if flight is not None:
             answer = await _awaited(self._pings, flight, deadline)
         contents = None
-        if answer is not None and answer.reason is None and (count := self._counts.flight()) is not None:
+        count = self._counts.flight() if counting and answer is not None and answer.reason is None else None
+        if count is not None:
             contents = await _awaited(self._counts, count, deadline)
         return self._health(flight, answer, contents)
 

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from pytest_aistorage import AIProgress, AIStorage, AsyncAIStorage, ConfigurationError, open_storage
+from pytest_aistorage.backends.memory import MemoryStorage
 from pytest_aistorage.health import HealthProbe
 from pytest_aistorage.metrics import MetricsStorage
 from pytest_aistorage.service import create_app, instrumented
@@ -47,6 +48,22 @@ def test_health_is_as_in_the_guide(ai_storage: AIStorage, served: Serve) -> None
         "model_count": 1,
         "degraded": False,
     }
+
+
+def test_who_is_asked_whether_he_is_ready_does_not_count(served: Serve) -> None:
+    """It takes long where there are many models; the probes of every pod ask all the time, and want no number."""
+    counted: list[str] = []
+
+    class Large(MemoryStorage):
+        def _count(self) -> int:
+            counted.append(self.type)
+            return super()._count()
+
+    client = served(create_app(Large(), timeout=PATIENCE))
+    assert client.get("/health/ready").status == 200
+    assert counted == []
+    assert client.get("/health/ai-storage").document["model_count"] == 0
+    assert counted == ["memory"]
 
 
 @pytest.mark.parametrize(
