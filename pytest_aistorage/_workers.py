@@ -15,12 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ._interruption import Call, Interrupted, carried_out
-from .errors import ConfigurationError
+from .errors import ConfigurationError, StorageUnavailableError
 
 __all__ = ["Job", "Outcome", "Workers", "outcome"]
 
 _IDLE = 10.0
 """Seconds after which a thread without work ends."""
+
+_NO_THREAD = "the system gives no thread to carry it out in"
 
 
 class Workers:
@@ -59,13 +61,16 @@ class Workers:
             urgent: does not wait for a thread, whatever the others are busy with.
 
         Raises:
-            RuntimeError: the system gives no thread, and there is none yet.
+            StorageUnavailableError: the system gives no thread, and there is none yet.
         """
         with self._lock:
             if self._idle:
                 self._idle.pop().hand(job)  # the last one to come: those that are not needed end some day
             elif urgent:
-                threading.Thread(target=job, name="aistorage-urgent", daemon=True).start()
+                try:
+                    threading.Thread(target=job, name="aistorage-urgent", daemon=True).start()
+                except RuntimeError as error:
+                    raise StorageUnavailableError(_NO_THREAD) from error
             elif self._count >= self._most or not self._begin(job):
                 self._jobs.append(job)
 
@@ -76,9 +81,9 @@ class Workers:
         )
         try:
             thread.start()
-        except RuntimeError:
+        except RuntimeError as error:
             if not self._count:
-                raise
+                raise StorageUnavailableError(_NO_THREAD) from error
             return False
         self._count += 1
         return True

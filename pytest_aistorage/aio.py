@@ -199,7 +199,10 @@ class AsyncAIStorage:
         """Say whether the storage answers. Waits for no other operation; see `AIStorage.health_check`."""
         if self._closed or self.storage._closed:
             return False
-        return await self._carried_out(self.storage.health_check, urgent=True)
+        try:
+            return await self._carried_out(self.storage.health_check, urgent=True)
+        except StorageUnavailableError:  # there is no thread
+            return False
 
     async def get_storage_info(self) -> StorageInfo:
         """Describe the storage; see `AIStorage.get_storage_info`."""
@@ -211,9 +214,9 @@ class AsyncAIStorage:
         Operations under way end as they do when a storage is closed beside them. A close that is cancelled goes on.
         """
         if not self._closed:
-            self._closed = True
             job = Job(self.storage.close, interruptible=False)
             self._workers.submit(job, urgent=True)
+            self._closed = True
             self._dismiss()
             await job.result()
 

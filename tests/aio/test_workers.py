@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pytest_aistorage import _workers
+from pytest_aistorage import StorageUnavailableError, _workers, open_async_storage
 from pytest_aistorage._workers import Workers
 
 PATIENCE = 60.0
@@ -172,11 +173,29 @@ def test_where_the_system_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch)
         assert done.wait(PATIENCE)
         workers.dismiss()
         until(lambda: workers._count == 0)
-        with pytest.raises(RuntimeError, match="new thread"):
+        with pytest.raises(StorageUnavailableError, match="no thread"):
             workers.submit(done.set)
     again = threading.Event()
     workers.submit(again.set)
     assert again.wait(PATIENCE)
+
+
+def test_storage_where_the_system_gives_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not to be had, its check says no, and a close that could not begin can be begun again."""
+
+    async def use() -> None:
+        storage = open_async_storage("memory://")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _refused)
+            for call in (storage.load_progress, storage.close):
+                with pytest.raises(StorageUnavailableError, match="no thread") as raised:
+                    await call()
+                assert isinstance(raised.value.__cause__, RuntimeError)
+            assert not await storage.health_check()
+        await storage.close()
+        assert storage.storage._closed
+
+    asyncio.run(use())
 
 
 def _refused(thread: threading.Thread) -> None:
