@@ -236,7 +236,13 @@ class DualWriteStorage(AIStorage):
                 except OutcomeUnknownError as error:
                     self._journal.failed([name], str(error), unknown=True)
                     raise
-                done.append(name)
+                except StorageUnavailableError:
+                    raise
+                except AIStorageError as error:  # of this model alone: the others must not wait for it
+                    told = f"model {name!r}: {type(error).__name__}: {error}"
+                    self._journal.failed([name], told, unknown=False)
+                else:
+                    done.append(name)
         except AIStorageError as error:
             self._rest = min(max(_FIRST_REST, 2 * self._rest, 2 * self._noted_rest()[1]), _LONGEST_REST)
             self._rests_until = time.monotonic() + self._rest

@@ -17,6 +17,7 @@ from pytest_aistorage import (
     AIStorage,
     Capability,
     ConfigurationError,
+    CorruptStorageError,
     DualWriteStorage,
     FileStorage,
     MemoryStorage,
@@ -145,6 +146,28 @@ def test_repair(
     assert both.repair() == 0
     new.save_progress(RESNET)  # which was there before both were written
     assert verify_consistency(old, new)
+
+
+class Refusing(MemoryStorage):
+    """Takes no model of one name."""
+
+    def _save(self, record: AIProgress, *arguments: Any) -> AIProgress:
+        if record.model_name == "resnet":
+            raise CorruptStorageError("what is stored can't be read")
+        return super()._save(record, *arguments)
+
+
+def test_a_model_that_is_refused_holds_up_no_other(old: FileStorage) -> None:
+    """Its copy is missing and named, those behind it are made."""
+    with Refusing() as new, DualWriteStorage(old, new) as both:
+        both.save_progress(RESNET)
+        both.save_progress(BERT)
+        assert [record.model_name for record in new.load_progress()] == ["bert"]
+        assert both.pending == 1
+        assert both.last_failure == "model 'resnet': CorruptStorageError: what is stored can't be read"
+        both.save_many([RESNET, AIProgress(model_name="zeta", mse=0.125)])
+        assert both.repair() == 1
+        assert [record.model_name for record in new.load_progress()] == ["bert", "zeta"]
 
 
 def test_a_storage_that_failed_is_left_alone_for_a_while(both: DualWriteStorage, new: Failing) -> None:
