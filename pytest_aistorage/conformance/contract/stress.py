@@ -58,7 +58,12 @@ class StressContract(ContractBase):
         """Some order explains what many clients were told that save, delete and get models."""
         _check(clients, Churn)
 
-    @requires(Capability.LINEARIZABLE, Capability.SNAPSHOT_LISTING)
+    @requires(
+        Capability.LINEARIZABLE,
+        Capability.SNAPSHOT_LISTING,
+        Capability.VERSIONS_NEVER_REUSED,  # it deletes: versions that come again would be taken for lost updates
+        evidence_for=(Capability.LINEARIZABLE, Capability.SNAPSHOT_LISTING),
+    )
     def test_racing_listings_show_one_moment(self, clients: Clients) -> None:
         """Each listing of many clients that list while others save and delete was true at one moment."""
         _check(clients, ListingUnderWrites)
