@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ._connections import Session
 from ._execution import Executor
-from ._schema import Flavour
+from ._schema import SECONDS_NOW
 from ._statements import Statement, Statements
 
 __all__ = ["CacheTable", "Seen"]
@@ -120,14 +120,6 @@ class CacheTable:
         return self._sql
 
 
-_NOW: dict[Flavour, str] = {
-    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
-    "postgresql": "extract(epoch from clock_timestamp())",
-    "mysql": "UNIX_TIMESTAMP(NOW(6))",
-    "mariadb": "UNIX_TIMESTAMP(NOW(6))",
-}
-
-
 class _Sql:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -144,7 +136,7 @@ class _Sql:
             mysql_engine="InnoDB",
             mariadb_engine="InnoDB",
         )
-        now = _NOW[flavour]
+        now = SECONDS_NOW[flavour]
         conflict = (
             "ON DUPLICATE KEY UPDATE"
             if flavour in ("mysql", "mariadb")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ..errors import OutcomeUnknownError, StorageUnavailableError
 from ._connections import Session
 from ._execution import Executor
-from ._schema import Flavour
+from ._schema import SECONDS_NOW
 from ._statements import Statement, Statements
 
 __all__ = ["BELIEVED", "Reign", "Reigns"]
@@ -134,14 +134,6 @@ class Reigns:
         return self._made
 
 
-_NOW: dict[Flavour, str] = {
-    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
-    "postgresql": "extract(epoch from clock_timestamp())",
-    "mysql": "UNIX_TIMESTAMP(NOW(6))",
-    "mariadb": "UNIX_TIMESTAMP(NOW(6))",
-}
-
-
 class _Sql:
     def __init__(self, statements: Statements) -> None:
         flavour = statements.flavour
@@ -156,7 +148,7 @@ class _Sql:
             mysql_engine="InnoDB",
             mariadb_engine="InnoDB",
         )
-        now = _NOW[flavour]
+        now = SECONDS_NOW[flavour]
 
         def text(sql: str) -> Statement:
             return statements.compiled(sa.text(sql))

@@ -17,6 +17,7 @@ __all__ = [
     "SCHEMA_TABLE",
     "SCHEMA_VERSION",
     "SCHEMA_VERSIONS",
+    "SECONDS_NOW",
     "Flavour",
     "Tables",
     "create_statements",
@@ -24,6 +25,14 @@ __all__ = [
 
 Flavour = Literal["sqlite", "postgresql", "mysql", "mariadb"]
 FLAVOURS: tuple[Flavour, ...] = ("sqlite", "postgresql", "mysql", "mariadb")
+
+SECONDS_NOW: dict[Flavour, str] = {
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+    "postgresql": "extract(epoch from clock_timestamp())",
+    "mysql": "UNIX_TIMESTAMP(NOW(6))",
+    "mariadb": "UNIX_TIMESTAMP(NOW(6))",
+}
+"""SQL for the server's time, in seconds since 1970: what clients agree on by the database goes by one clock."""
 
 SCHEMA_VERSIONS = ("0001", "0002")
 """Every version of the schema, oldest first: the guide's own table, and these tables. Alembic's revisions."""
