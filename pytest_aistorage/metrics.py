@@ -99,47 +99,6 @@ def storage_metrics(registry: CollectorRegistry = REGISTRY) -> StorageMetrics:
         return known
 
 
-class MetricsStorage(ObservedStorage):
-    """Counts and times every operation of a storage, and takes nothing away from it.
-
-    ``operation`` is one of `observing.OPERATIONS`, ``status`` one of `observing.STATUSES`, and ``storage_type`` the
-    backend's name. Every combination begins at 0. An operation that `AsyncAIStorage` does together with others counts
-    as one. What is refused by the checks of the arguments is no operation.
-
-    Where ``PROMETHEUS_MULTIPROC_DIR`` is set before prometheus-client is imported, the counts of all processes are
-    added up, those of processes that have ended or were killed included.
-
-    Args:
-        storage: what it is wrapped around; `close` closes it.
-        registry: where the metrics are; the client's own by default.
-
-    Raises:
-        ConfigurationError: as `StorageMetrics` does, or no `AIStorage`.
-    """
-
-    def __init__(self, storage: AIStorage, *, registry: CollectorRegistry = REGISTRY) -> None:
-        super().__init__(storage)
-        metrics = storage_metrics(registry)
-        with _counting:
-            self._counters = {
-                (operation, status): metrics.operations.labels(operation, storage.type, status)
-                for operation in OPERATIONS
-                for status in STATUSES
-            }
-            self._timers = {
-                operation: metrics.duration.labels(operation, storage.type) for operation in OPERATIONS
-            }
-
-    def _observed(
-        self,
-        operation: str,
-        writing: bool = False,
-        count: int = 1,
-        shared: type[Exception] = Exception,
-    ) -> Observation:
-        return _Timing(self, operation, writing, count, shared)
-
-
 class _Timing(Observation):
     """Counts an operation and adds its time up."""
 
@@ -165,6 +124,40 @@ class _Timing(Observation):
             self._storage._counters[self.operation, status].inc(self.count)
             for _ in range(self.count):  # each of them took as long
                 timer.observe(self._seconds)
+
+
+class MetricsStorage(ObservedStorage):
+    """Counts and times every operation of a storage, and takes nothing away from it.
+
+    ``operation`` is one of `observing.OPERATIONS`, ``status`` one of `observing.STATUSES`, and ``storage_type`` the
+    backend's name. Every combination begins at 0. Operations that `AsyncAIStorage` does together
+    are one each. What is refused by the checks of the arguments is no operation.
+
+    Where ``PROMETHEUS_MULTIPROC_DIR`` is set before prometheus-client is imported, the counts of all processes are
+    added up, those of processes that have ended or were killed included.
+
+    Args:
+        storage: what it is wrapped around; `close` closes it.
+        registry: where the metrics are; the client's own by default.
+
+    Raises:
+        ConfigurationError: as `StorageMetrics` does, or no `AIStorage`.
+    """
+
+    _observation = _Timing
+
+    def __init__(self, storage: AIStorage, *, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(storage)
+        metrics = storage_metrics(registry)
+        with _counting:
+            self._counters = {
+                (operation, status): metrics.operations.labels(operation, storage.type, status)
+                for operation in OPERATIONS
+                for status in STATUSES
+            }
+            self._timers = {
+                operation: metrics.duration.labels(operation, storage.type) for operation in OPERATIONS
+            }
 
 
 class _Page(Collector):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
-from typing import Final
+from typing import ClassVar, Final
 
 from .errors import (
     AIStorageError,
@@ -145,13 +145,14 @@ class Observation(ABC):
 
 
 class ObservedStorage(WrapperStorage):
-    """Passes every operation on, and lets a class of observations look on.
+    """Passes every operation on, and lets a class of observations look on: a subclass names it as ``_observation``.
 
     What is refused by the checks of the arguments was no operation, and is not seen. Saves of several tasks that
     `AsyncAIStorage` does as one are one operation each, and so are such gets.
     """
 
-    @abstractmethod
+    _observation: ClassVar[type[Observation]]
+
     def _observed(
         self,
         operation: str,
@@ -159,7 +160,7 @@ class ObservedStorage(WrapperStorage):
         count: int = 1,
         shared: type[Exception] = Exception,
     ) -> Observation:
-        """Return what looks on at an operation; see `Observation` for the arguments."""
+        return self._observation(self, operation, writing, count, shared)
 
     # -- hooks ----------------------------------------------------------------------------------------------
 

@@ -40,42 +40,6 @@ _ERRORS: Final = frozenset({"unavailable", "unknown", "corrupt", "error"})
 """The statuses that are an error of the storage, not an answer to its caller."""
 
 
-class TracedStorage(ObservedStorage):
-    """Makes a span of every operation of a storage; those of its driver, where they are traced, lie in it.
-
-    A span is called ``get ai_progress`` and has ``db.system.name``, ``db.operation.name``, ``db.collection.name``,
-    ``db.namespace``, ``server.address``, ``server.port``, ``db.operation.batch.size`` and ``error.type`` as the
-    conventions want them, and ``ai_storage.type`` and ``ai_storage.status``. No span holds a password, a user's name,
-    a model's name or anything of a record.
-
-    An operation that `AsyncAIStorage` does together with others has one span for all of them, with no parent.
-
-    Args:
-        storage: what it is wrapped around; `close` closes it.
-        tracer_provider: where spans go; by default what the application has set.
-
-    Raises:
-        ConfigurationError: no `AIStorage`.
-    """
-
-    def __init__(self, storage: AIStorage, *, tracer_provider: trace.TracerProvider | None = None) -> None:
-        super().__init__(storage)
-        self._tracer = trace.get_tracer("pytest_aistorage", tracer_provider=tracer_provider)
-        self._attributes = {**_whereabouts(storage), "ai_storage.type": storage.type}
-        self._kind = (
-            trace.SpanKind.CLIENT if "server.address" in self._attributes else trace.SpanKind.INTERNAL
-        )
-
-    def _observed(
-        self,
-        operation: str,
-        writing: bool = False,
-        count: int = 1,
-        shared: type[Exception] = Exception,
-    ) -> Observation:
-        return _Spanning(self, operation, writing, count, shared)
-
-
 class _Spanning(Observation):
     """Makes the span of one operation."""
 
@@ -107,6 +71,35 @@ class _Spanning(Observation):
                 # By its class alone: the message of an error that is none of ours may hold anything.
                 span.set_status(trace.Status(trace.StatusCode.ERROR, type(error).__qualname__))
         span.end()
+
+
+class TracedStorage(ObservedStorage):
+    """Makes a span of every operation of a storage; those of its driver, where they are traced, lie in it.
+
+    A span is called ``get ai_progress`` and has ``db.system.name``, ``db.operation.name``, ``db.collection.name``,
+    ``db.namespace``, ``server.address``, ``server.port``, ``db.operation.batch.size`` and ``error.type`` as the
+    conventions want them, and ``ai_storage.type`` and ``ai_storage.status``. No span holds a password, a user's name,
+    a model's name or anything of a record.
+
+    An operation that `AsyncAIStorage` does together with others has one span for all of them, with no parent.
+
+    Args:
+        storage: what it is wrapped around; `close` closes it.
+        tracer_provider: where spans go; by default what the application has set.
+
+    Raises:
+        ConfigurationError: no `AIStorage`.
+    """
+
+    _observation = _Spanning
+
+    def __init__(self, storage: AIStorage, *, tracer_provider: trace.TracerProvider | None = None) -> None:
+        super().__init__(storage)
+        self._tracer = trace.get_tracer("pytest_aistorage", tracer_provider=tracer_provider)
+        self._attributes = {**_whereabouts(storage), "ai_storage.type": storage.type}
+        self._kind = (
+            trace.SpanKind.CLIENT if "server.address" in self._attributes else trace.SpanKind.INTERNAL
+        )
 
 
 def _whereabouts(storage: AIStorage) -> Mapping[str, Any]:
