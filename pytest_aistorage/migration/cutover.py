@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from ..errors import CorruptStorageError, CutoverStepError, StorageUnavailableError
 from ..progress import AIProgress
 from .cutover_storage import CutoverStorage
-from .differences import Consistency, Difference, compared, differing_values, is_same
+from .differences import Consistency, Difference, compared, difference_of, verify_consistency
 from .importing import Placed, import_batch
 from .journal import Step
 
@@ -129,18 +129,17 @@ class Cutover:
         return self._copy_all()
 
     def _obstacles(self, found: Found | None) -> Consistency:
-        counts = dict.fromkeys(("equal", "different", "missing", "extra"), 0)
+        def tell(difference: Difference) -> None:
+            if found is not None and difference.kind != "missing":
+                found(difference)
+
         try:
-            for difference in compared(self._file.iter_progress(), self._new.iter_progress()):
-                counts["equal" if difference is None else difference.kind] += 1
-                if difference is not None and difference.kind != "missing" and found is not None:
-                    found(difference)
+            return verify_consistency(self._file, self._new, found=tell)
         except CorruptStorageError as error:
             raise CorruptStorageError(
                 f"{error} (a cutover takes the form of FileStorage: "
                 "aistorage migrate FILE file:///another.json makes such a file of any other)"
             ) from error
-        return Consistency(**counts)
 
     def _copy_all(self) -> Consistency:
         """Copy what was there before both were written. What is written meanwhile is newer, and is left."""
@@ -248,7 +247,7 @@ class Cutover:
             olds, news = self._file._get_many(names), self._new._get_many(names)
             wrong: list[str] = []
             for name, old, new in zip(names, olds, news, strict=True):
-                if (difference := _difference(name, old, new)) is None:
+                if (difference := difference_of(name, old, new)) is None:
                     counts["equal"] += 1
                     continue
                 counts[difference.kind] += 1
@@ -337,11 +336,3 @@ _NEXT = {
 def _batches(items: Iterator[T]) -> Iterator[list[T]]:
     while batch := list(islice(items, _BATCH)):
         yield batch
-
-
-def _difference(name: str, old: AIProgress | None, new: AIProgress | None) -> Difference | None:
-    if old is None:
-        return None if new is None else Difference(name, "extra")
-    if new is None:
-        return Difference(name, "missing")
-    return None if is_same(old, new) else Difference(name, "different", differing_values(old, new))

@@ -16,7 +16,7 @@ __all__ = [
     "Difference",
     "Problem",
     "compared",
-    "differing_values",
+    "difference_of",
     "is_same",
     "verify_consistency",
 ]
@@ -164,8 +164,28 @@ def compared(theirs: Iterator[AIProgress], ours: Iterator[AIProgress]) -> Iterat
             yield Difference(b.model_name, "extra")
             b = next(ours, None)
         else:
-            yield None if is_same(a, b) else Difference(a.model_name, "different", differing_values(a, b))
+            yield difference_of(a.model_name, a, b)
             a, b = next(theirs, None), next(ours, None)
+
+
+def difference_of(
+    model_name: str, old: AIProgress | None, new: AIProgress | None, place: str | None = None
+) -> Difference | None:
+    """Return what differs between the two records of a model; None: nothing does.
+
+    Args:
+        model_name: whose they are.
+        old: what the new storage should have; None: no record.
+        new: what it has, likewise.
+        place: where the old one stands.
+    """
+    if old is None:
+        return None if new is None else Difference(model_name, "extra", place=place)
+    if new is None:
+        return Difference(model_name, "missing", place=place)
+    if is_same(old, new):
+        return None
+    return Difference(model_name, "different", _differing_values(old, new), place)
 
 
 def is_same(one: AIProgress, other: AIProgress) -> bool:
@@ -174,7 +194,7 @@ def is_same(one: AIProgress, other: AIProgress) -> bool:
     return codec.fields_to_text(one) == codec.fields_to_text(other)
 
 
-def differing_values(old: AIProgress, new: AIProgress) -> dict[str, tuple[Any, Any]]:
+def _differing_values(old: AIProgress, new: AIProgress) -> dict[str, tuple[Any, Any]]:
     """Return the values that differ between two checked records, by the names of their fields."""
     found: dict[str, tuple[Any, Any]] = {}
     for name in GIVEN_FIELDS[1:]:

@@ -9,7 +9,7 @@ from ..errors import VersionConflictError
 from ..progress import AIProgress
 from ..storage import AIStorage
 from ..validation import checked_progress
-from .differences import Difference, differing_values, is_same
+from .differences import Difference, difference_of, is_same
 
 __all__ = ["Placed", "import_batch", "import_records", "look_up"]
 
@@ -129,18 +129,16 @@ def look_up(
     with storage._operation():
         stored = storage._get_many([placed.record.model_name for placed in batch])
     for placed, there in zip(batch, stored, strict=True):
-        record = placed.record
-        if there is not None and is_same(record, there):
+        difference = difference_of(placed.record.model_name, placed.record, there, f"record {placed.number}")
+        if difference is None:
             tally.equal += 1
-            continue
-        place = f"record {placed.number}"
-        if there is not None:
+        elif there is not None:
             tally.different += 1
-            found(Difference(record.model_name, "different", differing_values(record, there), place))
-            continue
-        tally.missing += 1
-        if absent is None:
-            found(Difference(record.model_name, "missing", place=place))
+            found(difference)
         else:
-            absent(placed)
+            tally.missing += 1
+            if absent is None:
+                found(difference)
+            else:
+                absent(placed)
     return tally
