@@ -116,16 +116,16 @@ class AsyncAIStorage:
         record = checked_progress(progress)
         expected = checked_expected_version(expected_version)
         lifetime = self.storage._checked_ttl(ttl)
-        if (now := self._at_once()) is not None:
-            with now, self.storage._operation(writing=True):
-                return self.storage._save(record, expected, lifetime)
-        if self._saves is not None and expected is None and ttl is None:
-            return cast(AIProgress, await self._saves.result(record.model_name, record))
 
         def save() -> AIProgress:
             with self.storage._operation(writing=True):
                 return self.storage._save(record, expected, lifetime)
 
+        if (now := self._at_once()) is not None:
+            with now:
+                return save()
+        if self._saves is not None and expected is None and ttl is None:
+            return cast(AIProgress, await self._saves.result(record.model_name, record))
         return await self._carried_out(save, writing=True)
 
     async def save_many(self, progresses: Iterable[AIProgress]) -> list[AIProgress]:

@@ -129,8 +129,7 @@ class HealthProbe:
         if flight is not None:
             answer = self._pings.result(flight, deadline)
         contents = None
-        count = self._counts.flight() if counting and answer is not None and answer.reason is None else None
-        if count is not None:
+        if counting and (count := self._counted(answer)) is not None:
             contents = self._counts.result(count, deadline)
         return self._health(flight, answer, contents)
 
@@ -142,12 +141,15 @@ class HealthProbe:
         if flight is not None:
             answer = await _awaited(self._pings, flight, deadline)
         contents = None
-        count = self._counts.flight() if counting and answer is not None and answer.reason is None else None
-        if count is not None:
+        if counting and (count := self._counted(answer)) is not None:
             contents = await _awaited(self._counts, count, deadline)
         return self._health(flight, answer, contents)
 
     # -- inside ---------------------------------------------------------------------------------------------
+
+    def _counted(self, answer: _Answer | None) -> Flight[_Contents] | None:
+        """Begin to count what a storage holds that has answered; None: it has not, or there is no thread."""
+        return self._counts.flight() if answer is not None and answer.reason is None else None
 
     def _ping(self) -> _Answer:
         started = time.perf_counter()
