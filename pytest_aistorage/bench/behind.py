@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import UnsupportedOperationError
 from ..races.clients import Client
-from ..races.victims import Harm, Victim
+from ..races.victims import Harm, ServedVictim
 from ..registry import open_storage
 from ..servers.base import ServerOptions, ServerSpec
 from ..servers.resolve import private_server
-from ..storage import AIStorage
 
 __all__ = ["CacheVictim"]
 
 
-class CacheVictim(Victim):
+class CacheVictim(ServedVictim):
     """A hybrid over a database that goes on, with a cache of its own, without an append-only file, that is killed.
 
     Args:
@@ -43,17 +42,4 @@ class CacheVictim(Victim):
         """
         if harm != "kill":
             raise UnsupportedOperationError("a cache without an append-only file has no more to lose")
-        self._server.kill()
-        for client in clients:
-            client.end()
-
-    def restart(self) -> None:
-        """Start the cache again, empty."""
-        self._server.restart()
-
-    def _open(self) -> AIStorage:
-        return self.opener()
-
-    def close(self) -> None:
-        """End the cache."""
-        self._server.close()
+        super().crash(harm, clients)

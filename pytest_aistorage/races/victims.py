@@ -15,10 +15,11 @@ from ..registry import open_storage
 from ..servers.base import ServerOptions, ServerSpec
 from ..servers.power import WatchedDirectory
 from ..servers.resolve import private_server
+from ..servers.server import PrivateServer
 from ..storage import AIStorage
 from .clients import Client
 
-__all__ = ["FileVictim", "Harm", "ServerVictim", "Victim"]
+__all__ = ["FileVictim", "Harm", "ServedVictim", "ServerVictim", "Victim"]
 
 Harm = Literal["kill", "power"]
 """SIGKILL, or a loss of power."""
@@ -80,7 +81,33 @@ class Victim(ABC):
         self.close()
 
 
-class ServerVictim(Victim):
+class ServedVictim(Victim):
+    """A store of which a private server is crashed, which a subclass starts."""
+
+    _server: PrivateServer
+
+    def crash(self, harm: Harm, clients: Sequence[Client]) -> None:
+        """Crash the server; then the clients are ended."""
+        if harm == "power":
+            self._server.cut_power()
+        else:
+            self._server.kill()
+        for client in clients:
+            client.end()
+
+    def restart(self) -> None:
+        """Start the server again."""
+        self._server.restart()
+
+    def _open(self) -> AIStorage:
+        return self.opener()
+
+    def close(self) -> None:
+        """End the server, and remove its data."""
+        self._server.close()
+
+
+class ServerVictim(ServedVictim):
     """A store on a private server.
 
     Args:
@@ -119,26 +146,6 @@ class ServerVictim(Victim):
         except BaseException:
             self._server.close()
             raise
-
-    def crash(self, harm: Harm, clients: Sequence[Client]) -> None:
-        """Crash the server; then the clients are ended."""
-        if harm == "power":
-            self._server.cut_power()
-        else:
-            self._server.kill()
-        for client in clients:
-            client.end()
-
-    def restart(self) -> None:
-        """Start the server again."""
-        self._server.restart()
-
-    def _open(self) -> AIStorage:
-        return self.opener()
-
-    def close(self) -> None:
-        """End the server, and remove its data."""
-        self._server.close()
 
 
 class FileVictim(Victim):
