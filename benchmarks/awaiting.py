@@ -7,12 +7,13 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from pytest_aistorage import AIProgress, AIStorage, AsyncAIStorage, ServerUnavailableError
 from pytest_aistorage.bench.figures import Column, Goal, Report, Row
 from pytest_aistorage.bench.placement import apart
 from pytest_aistorage.bench.records import realistic
-from pytest_aistorage.bench.rounds import Turn, contest_of_turns
+from pytest_aistorage.bench.rounds import Turn, contest_of_turns, timed
 from pytest_aistorage.bench.settings import Settings
 
 __all__ = ["ONE", "TOGETHER", "run"]
@@ -84,10 +85,10 @@ def _measure(settings: Settings, backend: str, report: Report, together: str, ra
         report.servers.append(f"{backend}: {store.server}; {store.promise.settings}; {placed}")
         hop = _hop(settings, runner, awaited)
         sync_acts = _acts(storage, records)
-        for operation, act in _awaited_acts(awaited, records).items():
+        for operation, act in _acts(awaited, records).items():
             calls = _CALLS.get(backend, 50 if settings.quick else 100)
             one = contest_of_turns(
-                {"sync": _each(sync_acts[operation]), "async": _each_awaited(runner, act)},
+                {"sync": timed(sync_acts[operation]), "async": _awaited(runner, act)},
                 rounds=settings.rounds(21),
                 calls=calls,
                 budget=settings.budget,
@@ -119,7 +120,7 @@ def _measure(settings: Settings, backend: str, report: Report, together: str, ra
 
 def _hop(settings: Settings, runner: asyncio.Runner, storage: AsyncAIStorage) -> float:
     """How long it takes to have nothing done in a thread, in milliseconds."""
-    act = _each_awaited(runner, lambda model: storage._carried_out(lambda: None))
+    act = _awaited(runner, lambda _: storage._carried_out(lambda: None))
     return contest_of_turns({"hop": act}, rounds=settings.rounds(21), calls=100).samples["hop"].median
 
 
@@ -128,75 +129,40 @@ def _changed(current: AIProgress | None) -> AIProgress:
     return dataclasses.replace(current, mse=current.mse / 2)
 
 
-def _acts(storage: AIStorage, records: Sequence[AIProgress]) -> Mapping[str, Act]:
+def _acts(
+    storage: AIStorage | AsyncAIStorage, records: Sequence[AIProgress]
+) -> Mapping[str, Callable[[int], Any]]:
+    """By its name, what does an operation on the models in turn; by an asynchronous storage, to be awaited."""
+    count = len(records)
     return {
-        "get": lambda model: storage.get_progress(records[model].model_name),
-        "save": lambda model: storage.save_progress(records[model]),
-        "update": lambda model: storage.update_progress(records[model].model_name, _changed),
-        f"load {len(records)}": lambda model: storage.load_progress(),
+        "get": lambda call: storage.get_progress(records[call % count].model_name),
+        "save": lambda call: storage.save_progress(records[call % count]),
+        "update": lambda call: storage.update_progress(records[call % count].model_name, _changed),
+        f"load {count}": lambda call: storage.load_progress(),
     }
-
-
-def _awaited_acts(storage: AsyncAIStorage, records: Sequence[AIProgress]) -> Mapping[str, AsyncAct]:
-    return {
-        "get": lambda model: storage.get_progress(records[model].model_name),
-        "save": lambda model: storage.save_progress(records[model]),
-        "update": lambda model: storage.update_progress(records[model].model_name, _changed),
-        f"load {len(records)}": lambda model: storage.load_progress(),
-    }
-
-
-def _each(act: Act) -> Turn:
-    clock = time.perf_counter
-
-    def turn(numbers: Sequence[int]) -> list[float]:
-        durations: list[float] = []
-        for number in numbers:
-            started = clock()
-            act(number % _AT_ONCE)
-            durations.append(clock() - started)
-        return durations
-
-    return turn
-
-
-def _each_awaited(runner: asyncio.Runner, act: AsyncAct) -> Turn:
-    clock = time.perf_counter
-
-    async def turn(numbers: Sequence[int]) -> list[float]:
-        durations: list[float] = []
-        for number in numbers:
-            started = clock()
-            await act(number % _AT_ONCE)
-            durations.append(clock() - started)
-        return durations
-
-    return lambda numbers: runner.run(turn(numbers))
 
 
 def _one_after_another(act: Act) -> Turn:
-    clock = time.perf_counter
+    def all_models(_: int) -> None:
+        for model in range(_AT_ONCE):
+            act(model)
 
-    def turn(numbers: Sequence[int]) -> list[float]:
-        durations: list[float] = []
-        for _ in numbers:
-            started = clock()
-            for model in range(_AT_ONCE):
-                act(model)
-            durations.append(clock() - started)
-        return durations
-
-    return turn
+    return timed(all_models)
 
 
 def _at_once(runner: asyncio.Runner, act: AsyncAct) -> Turn:
+    return _awaited(runner, lambda _: asyncio.gather(*(act(model) for model in range(_AT_ONCE))))
+
+
+def _awaited(runner: asyncio.Runner, act: AsyncAct) -> Turn:
+    """As `timed`, in an event loop."""
     clock = time.perf_counter
 
     async def turn(numbers: Sequence[int]) -> list[float]:
         durations: list[float] = []
-        for _ in numbers:
+        for number in numbers:
             started = clock()
-            await asyncio.gather(*(act(model) for model in range(_AT_ONCE)))
+            await act(number)
             durations.append(clock() - started)
         return durations
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Contest", "Operation", "Samples", "Turn", "contest", "contest_of_turns", "percentile"]
+__all__ = ["Contest", "Operation", "Samples", "Turn", "contest", "contest_of_turns", "percentile", "timed"]
 
 Operation = Callable[[int], object]
 """Does the thing once; gets the number of the call, which never comes twice for one contestant."""
@@ -76,7 +76,7 @@ def contest(
         warm_up: calls of each beforehand that don't count; by default as many as in half a round, and at least one.
         budget: seconds after which no further round begins; the first three are always made, if asked for.
     """
-    turns = {name: _timed(operation) for name, operation in contestants.items()}
+    turns = {name: timed(operation) for name, operation in contestants.items()}
     return contest_of_turns(turns, rounds=rounds, calls=calls, warm_up=warm_up, budget=budget)
 
 
@@ -113,7 +113,8 @@ def contest_of_turns(
     return Contest(samples)
 
 
-def _timed(operation: Operation) -> Turn:
+def timed(operation: Operation) -> Turn:
+    """Return the turn of who makes one call of the operation after the other, each timed by itself."""
     clock = time.perf_counter
 
     def turn(numbers: Sequence[int]) -> list[float]:
