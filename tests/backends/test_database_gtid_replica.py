@@ -10,8 +10,9 @@ from urllib.parse import quote, urlsplit
 
 import pymysql
 import pytest
+from ways_to_list import names_by_each_way
 
-from pytest_aistorage import AIProgress, Capability, DatabaseStorage, ProgressQuery, ServerUnavailableError
+from pytest_aistorage import AIProgress, Capability, DatabaseStorage, ServerUnavailableError
 from pytest_aistorage.backends import _replica
 from pytest_aistorage.servers.base import ServerOptions, ServerSpec
 from pytest_aistorage.servers.resolve import private_server
@@ -75,15 +76,6 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
         yield Pair(*servers)
 
 
-def _names(storage: DatabaseStorage) -> list[list[str]]:
-    ways = (
-        storage.load_progress(),
-        storage.iter_progress(batch_size=7),
-        storage.query_progress(ProgressQuery()),
-    )
-    return [[record.model_name for record in way] for way in ways]
-
-
 def test_listings_show_what_was_saved_before(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     """The replica answers, and has caught up each time."""
     with DatabaseStorage(pair.url, timeout=60) as storage:
@@ -91,7 +83,7 @@ def test_listings_show_what_was_saved_before(pair: Pair, caplog: pytest.LogCaptu
         for number in range(30):
             storage.save_progress(AIProgress(model_name=f"m{number:02}", mse=0.5))
             assert len(storage.load_progress()) == number + 1
-        assert _names(storage) == [[f"m{number:02}" for number in range(30)]] * 3
+        assert names_by_each_way(storage) == [[f"m{number:02}" for number in range(30)]] * 3
         before = _reads_of(storage)
         storage.load_progress()
         assert _reads_of(storage) > before
@@ -109,19 +101,19 @@ def test_a_replica_that_can_not_answer_is_passed_over(pair: Pair, caplog: pytest
     """It stands still, goes on, is killed, comes back, is promoted: no listing is old, and none fails."""
     with DatabaseStorage(pair.url, timeout=8) as storage:
         storage.save_progress(AIProgress(model_name="a", mse=0.5))
-        assert _names(storage) == [["a"]] * 3
+        assert names_by_each_way(storage) == [["a"]] * 3
         tell(pair.replica, "STOP SLAVE SQL_THREAD")
         storage.save_progress(AIProgress(model_name="b", mse=0.5))
-        assert _names(storage) == [["a", "b"]] * 3
+        assert names_by_each_way(storage) == [["a", "b"]] * 3
         assert caplog.text.count("is too far behind") == 3
         tell(pair.replica, "START SLAVE")
         pair.replica.kill()
         storage.save_progress(AIProgress(model_name="c", mse=0.5))
-        assert _names(storage) == [["a", "b", "c"]] * 3
+        assert names_by_each_way(storage) == [["a", "b", "c"]] * 3
         pair.replica.restart()
         caplog.clear()
         # Started without read_only, as one that was promoted, it may have records of its own.
-        assert _names(storage) == [["a", "b", "c"]] * 3
+        assert names_by_each_way(storage) == [["a", "b", "c"]] * 3
         assert caplog.text.count("is no replica of") == 3
 
 

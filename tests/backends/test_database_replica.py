@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import pytest
 from clusters import Clusters
+from ways_to_list import names_by_each_way
 
 from pytest_aistorage import (
     AIProgress,
     Capability,
     ConfigurationError,
     DatabaseStorage,
-    ProgressQuery,
     open_storage,
 )
 from pytest_aistorage.backends import _replica
@@ -70,16 +70,6 @@ def pair(clusters: Clusters, monkeypatch: pytest.MonkeyPatch) -> Pair:
     return Pair(clusters, primary, standby)
 
 
-def _names(storage: DatabaseStorage) -> list[list[str]]:
-    """The models that each way to list them shows."""
-    ways = (
-        storage.load_progress(),
-        storage.iter_progress(batch_size=7),
-        storage.query_progress(ProgressQuery()),
-    )
-    return [[record.model_name for record in way] for way in ways]
-
-
 def test_every_listing_shows_what_was_saved_before(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     """Fifty times: a save, and at once a listing, which the replica answers; it has caught up each time."""
     with DatabaseStorage(pair.url, timeout=60) as storage:
@@ -88,7 +78,7 @@ def test_every_listing_shows_what_was_saved_before(pair: Pair, caplog: pytest.Lo
             storage.save_progress(AIProgress(model_name=f"m{number:02}", mse=0.5))
             assert len(storage.load_progress()) == number + 1
         expected = [f"m{number:02}" for number in range(50)]
-        assert _names(storage) == [expected] * 3
+        assert names_by_each_way(storage) == [expected] * 3
         assert pair.answer(storage, "SELECT pg_is_in_recovery()") is True
     # Whenever it is not the replica that reads, that is said.
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -102,19 +92,19 @@ def test_a_replica_that_is_behind_or_down_is_passed_over(
         storage.save_progress(AIProgress(model_name="a", mse=0.5))
         pair.answer(storage, "SELECT 1 FROM pg_wal_replay_pause()")
         storage.save_progress(AIProgress(model_name="b", mse=0.5))
-        assert _names(storage) == [["a", "b"]] * 3
+        assert names_by_each_way(storage) == [["a", "b"]] * 3
         assert caplog.text.count("is too far behind") == 3
         pair.answer(storage, "SELECT 1 FROM pg_wal_replay_resume()")
         pair.clusters.stop(pair.standby)
         storage.save_progress(AIProgress(model_name="c", mse=0.5))
-        assert _names(storage) == [["a", "b", "c"]] * 3
+        assert names_by_each_way(storage) == [["a", "b", "c"]] * 3
         pair.clusters.start(pair.standby)
         caplog.clear()
         assert len(storage.load_progress()) == 3
         pair.clusters.run("pg_ctl", "promote", "-w", "-D", str(pair.standby))
         with open_storage(pair.clusters.url(pair.standby)) as astray:
             astray.save_progress(AIProgress(model_name="stray", mse=0.5))
-        assert _names(storage) == [["a", "b", "c"]] * 3
+        assert names_by_each_way(storage) == [["a", "b", "c"]] * 3
         assert "is no replica of" in caplog.text
         password = storage._engine.url.password or storage._replica_engine.url.password
         assert isinstance(password, str)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,17 +17,27 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def measured(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """Run one benchmark as a command; return what became of it, and its report."""
+    found = tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments, "--json", str(found)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.is_file(), done.stderr
+    (report,) = json.loads(found.read_text("utf-8"))["reports"]
+    return done, report
+
+
 def test_operations_of_the_backends_without_a_server(tmp_path: Path) -> None:
     """The table and the JSON have a row for each backend, operation and record, with figures in milliseconds."""
-    found = tmp_path / "found.json"
-    command = ["operations", "--quick", "--backend", "sqlite", "--backend", "memory", "--json", str(found)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done, report = measured(tmp_path, "operations", "--quick", "--backend", "sqlite", "--backend", "memory")
     assert done.returncode == 0, done.stderr
     for heading in ("backend", "operation", "record", "storage", "raw", "(ms)", "ratio", "(×)"):
         assert heading in done.stdout
-    (report,) = json.loads(found.read_text("utf-8"))["reports"]
     rows = {tuple(row["labels"]): row["figures"] for row in report["rows"]}
     assert set(rows) == {
         (backend, operation, record)
@@ -42,15 +53,7 @@ def test_operations_of_the_backends_without_a_server(tmp_path: Path) -> None:
 
 def test_awaited_and_not(tmp_path: Path) -> None:
     """A row for each backend and operation, one by one and 32 at once; the exit status is that of the goals."""
-    found = tmp_path / "found.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "async", "--quick", "--backend", "memory", "--json", str(found)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    (report,) = json.loads(found.read_text("utf-8"))["reports"]
+    done, report = measured(tmp_path, "async", "--quick", "--backend", "memory")
     assert done.returncode == bool(report["missed"]), done.stderr
     assert [row["labels"] for row in report["rows"]] == [
         ["memory", operation] for operation in ("get", "save", "update", "load 32")
@@ -64,13 +67,8 @@ def test_awaited_and_not(tmp_path: Path) -> None:
 
 def test_a_migration_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     """How long each part of it takes, and how much memory: less than this one's limit, whatever the machine does."""
-    found = tmp_path / "found.json"
-    command = ["migration", "--quick", "--backend", "sqlite", "--backend", "memory", "--json", str(found)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done, report = measured(tmp_path, "migration", "--quick", "--backend", "sqlite", "--backend", "memory")
     assert done.returncode == 0, done.stderr
-    (report,) = json.loads(found.read_text("utf-8"))["reports"]
     (row,) = report["rows"]  # what is in memory is gone with that process
     assert row["labels"] == ["sqlite"]
     figures = row["figures"]
@@ -81,16 +79,8 @@ def test_a_migration_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None
 
 def test_checker_finds_what_was_planted(tmp_path: Path) -> None:
     """A row for each history, with its verdict, time and memory; the peer stands for what could not be measured."""
-    found = tmp_path / "found.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "checker", "--quick", "--json", str(found)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done, report = measured(tmp_path, "checker", "--quick")
     assert done.returncode == 0, done.stderr
-    (report,) = json.loads(found.read_text("utf-8"))["reports"]
     for heading in (*report["labels"], "time", "(s)", "memory", "(MB)"):
         assert heading in done.stdout
     planted, verdict = report["labels"].index("planted"), report["labels"].index("verdict")
@@ -104,16 +94,8 @@ def test_checker_finds_what_was_planted(tmp_path: Path) -> None:
 
 def test_scale_counts_what_the_servers_count(tmp_path: Path) -> None:
     """A database alone has a transaction for each operation; the nodes of a cluster share the commands."""
-    found = tmp_path / "found.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "scale", "--quick", "--json", str(found)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done, report = measured(tmp_path, "scale", "--quick")
     assert done.returncode == 0, done.stderr
-    (report,) = json.loads(found.read_text("utf-8"))["reports"]
     rows = {row["labels"][0]: row["figures"] for row in report["rows"]}
     assert list(rows) == ["database", "hybrid", "hybrid with a Redis Cluster", "Redis Cluster alone"]
     assert all(row["operations"] > 0 and row["read p50"] > 0 for row in rows.values())
